@@ -1,0 +1,159 @@
+"""Typed settings: read from YAML, merged, checked, and explained when they are wrong.
+
+Nothing here imports torch, so that the workflow can check every setting before it builds its DAG.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; its text is one sentence for the user."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and closed to keys that it does not declare."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A clause that names the closest of ``words``, or lists them all when none is close."""
+    words = sorted(words)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"choose from: {', '.join(words)}" if words else "nothing can stand here"
+
+
+def parse(model: type[S], data: Any, where: str) -> S:
+    """Build ``model`` from plain data.
+
+    Raises
+    ------
+    ConfigError
+        Names ``where``, the key, what is wrong with it and the nearest valid key.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path) or "the whole"
+        if first["type"] == "extra_forbidden":
+            fields = _fields_at(model, path[:-1])
+            raise ConfigError(f"{where}: {key}: unknown key; {nearest(path[-1], fields)}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: {key}: this key is required") from None
+        given = "" if isinstance(first["input"], (Mapping, list)) else f" (got {first['input']!r})"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {key}: {reason[0].lower() + reason[1:]}{given}") from None
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Names of the fields that may stand at ``path`` below ``model``."""
+    models = {model}
+    for part in path:
+        inner: set[type[BaseModel]] = set()
+        for candidate in models:
+            if part in candidate.model_fields:
+                inner |= _models_in(candidate.model_fields[part].annotation)
+        # A step that is no field is an index of a list, a key of a mapping or the tag of a union.
+        models = inner or models
+    return [name for candidate in models for name in candidate.model_fields]
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models_in(argument)}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that also refuses a key given twice, which would silently drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: the key {key!r} is given twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# "1e-4" is a number to everybody but YAML 1.1.
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, regex) for tag, regex in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeyLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|nan))$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is not YAML, gives a key twice, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder = path.parent
+        others = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        raise ConfigError(f"{path}: no such file; {nearest(path.name, others)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    try:
+        data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}")
+    return data
+
+
+def write_yaml(data: Mapping[str, Any], path: Path) -> None:
+    """Write plain data so that :func:`read_yaml` gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``override``, mapping by mapping; a null removes the key."""
+    merged = dict(base)
+    for key, value in override.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def digest(data: Any) -> str:
+    """Sha256 of plain data, independent of the order of keys."""
+    return sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()

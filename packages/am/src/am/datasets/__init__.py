@@ -1,0 +1,1 @@
+"""Data sets, as paths of marginals: one file each."""

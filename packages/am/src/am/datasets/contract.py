@@ -1,0 +1,33 @@
+"""What a data set offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from am.config import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from am.marginals.marginals import Marginals
+
+
+class Dataset(ABC):
+    """A path of marginals that methods learn from and are judged against.
+
+    The module of a data set defines one subclass and binds it to ``DATASET``. It must not import
+    torch at its top level: settings are read before the workflow has decided what to run.
+    """
+
+    Settings: ClassVar[type[Settings]] = Settings
+    """What can be set in an experiment's ``dataset`` section."""
+    columns: ClassVar[tuple[str, ...]]
+    """Names of the coordinates, with units, for figures."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def marginals(self, data: Path | None) -> Marginals:
+        """The path to learn from; ``data`` is the prepared file, for data sets that need one."""

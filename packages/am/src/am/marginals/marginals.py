@@ -1,0 +1,42 @@
+"""What a path of marginals must offer to be learned from."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Marginals(Protocol):
+    """A path of probability distributions q_t on R^d, t in [0, 1], that can be sampled."""
+
+    dimension: int
+    """d, the number of coordinates of a point."""
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one point from q_t for each entry t of ``time``.
+
+        Parameters
+        ----------
+        time
+            (n,) times in [0, 1].
+        generator
+            The only source of randomness.
+
+        Returns
+        -------
+        Tensor
+            (n, d) points, independent of each other.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoredMarginals(Marginals, Protocol):
+    """Marginals whose score is known in closed form."""
+
+    def score(self, time: Tensor, x: Tensor) -> Tensor:
+        """Gradient of log q_t at ``x``: (n,), (n, d) -> (n, d)."""
+        ...

@@ -1,0 +1,38 @@
+"""Finds methods and data sets: one file each, in this library or in any installed package."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from am.config import ConfigError, nearest
+
+_NOT_PLUGINS = {"contract"}
+
+
+def names(package: str) -> list[str]:
+    """Names of the plug-ins of ``package`` (say ``am.methods``), without importing them.
+
+    A plug-in is a module of the package, or an entry point of another distribution whose group is
+    the package's name.
+    """
+    folder = importlib.import_module(package)
+    own = {module.name for module in pkgutil.iter_modules(folder.__path__)} - _NOT_PLUGINS
+    return sorted(own | {point.name for point in entry_points(group=package)})
+
+
+def load(package: str, name: str) -> ModuleType:
+    """Import the plug-in ``name`` of ``package``.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that name; the nearest one is named.
+    """
+    if name in names(package):
+        for point in entry_points(group=package, name=name):
+            return point.load()  # type: ignore[no-any-return]
+        return importlib.import_module(f"{package}.{name}")
+    raise ConfigError(f"{package.rpartition('.')[2]}: there is no '{name}'; {nearest(name, names(package))}")

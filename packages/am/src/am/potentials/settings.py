@@ -1,0 +1,30 @@
+"""Settings of networks; nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from am.config import Settings
+
+
+class PotentialSettings(Settings):
+    """The network behind an action s_t(x)."""
+
+    kind: Literal["scaled", "residual"] = Field(
+        default="scaled",
+        description="scaled: inputs divided by their spread, cosine features of time; "
+        "residual: the published s = |x - h(t, x)|^2 / 2 on raw inputs",
+    )
+    width: PositiveInt = Field(default=256, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=4, description="number of hidden layers")
+    time_features: PositiveInt = Field(default=4, description="cosines of time that a scaled potential sees")
+
+
+class ScoreSettings(Settings):
+    """The network behind a score: output_scale * h(t, x)."""
+
+    width: PositiveInt = Field(default=256, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=4, description="number of hidden layers")
+    output_scale: float = Field(default=1e-2, description="factor on the network's output (published: 1e-2)")

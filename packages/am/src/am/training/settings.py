@@ -1,0 +1,27 @@
+"""Settings of training; nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from am.config import Settings
+
+
+class TrainingSettings(Settings):
+    """How a network is trained: Adam on a loss whose every step draws fresh points."""
+
+    iterations: PositiveInt = Field(default=3000, description="optimiser steps")
+    batch_size: PositiveInt = Field(default=512, description="points of a step at times inside (0, 1)")
+    boundary_batch_size: PositiveInt = Field(default=512, description="points of a step at t = 0, and as many at t = 1")
+    learning_rate: PositiveFloat = Field(default=1e-3, description="Adam's step size after warm-up")
+    warmup: NonNegativeInt = Field(default=100, description="steps over which the learning rate rises linearly")
+    schedule: Literal["constant", "cosine"] = Field(default="cosine", description="learning rate after warm-up")
+    clip: PositiveFloat = Field(default=1.0, description="largest norm of a gradient")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights that are kept")
+    snapshots: NonNegativeInt = Field(default=6, description="averaged weights kept along the way, equally spaced")
+    matmul_precision: Literal["highest", "high", "medium"] = Field(
+        default="highest", description="torch.set_float32_matmul_precision while training"
+    )
+    log_every: PositiveInt = Field(default=50, description="steps between rows of training.csv")
