@@ -1,0 +1,1 @@
+"""Action Matching: learn dynamics from samples of their marginals."""

@@ -33,6 +33,6 @@ def load(package: str, name: str) -> ModuleType:
     """
     if name in names(package):
         for point in entry_points(group=package, name=name):
-            return point.load()  # type: ignore[no-any-return]
+            return point.load()
         return importlib.import_module(f"{package}.{name}")
     raise ConfigError(f"{package.rpartition('.')[2]}: there is no '{name}'; {nearest(name, names(package))}")

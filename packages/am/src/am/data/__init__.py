@@ -1,0 +1,1 @@
+"""Files from outside: the registry, and how they are fetched and checked."""

@@ -20,7 +20,7 @@ class Dataset(ABC):
     torch at its top level: settings are read before the workflow has decided what to run.
     """
 
-    Settings: ClassVar[type[Settings]] = Settings
+    settings_type: ClassVar[type[Settings]] = Settings
     """What can be set in an experiment's ``dataset`` section."""
     columns: ClassVar[tuple[str, ...]]
     """Names of the coordinates, with units, for figures."""

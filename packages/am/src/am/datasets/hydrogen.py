@@ -44,7 +44,7 @@ class Settings(config.Settings):
 class HydrogenDataset(Dataset):
     """q_t = |psi_t|^2, drawn exactly whenever it is needed."""
 
-    Settings = Settings
+    settings_type = Settings
     settings: Settings
     columns = ("x", "y", "z")
 

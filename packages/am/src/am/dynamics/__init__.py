@@ -1,0 +1,1 @@
+"""Solvers that push particles through time, and likelihoods."""

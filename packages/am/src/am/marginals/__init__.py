@@ -1,0 +1,1 @@
+"""Paths of marginals q_t that can be sampled."""

@@ -93,7 +93,8 @@ class _Term:
     def _radial(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
         rho = 2 * self.decay * r
         power: NDArray[np.float64] = rho ** (self.l_minus_m + abs(self.m))
-        return power * np.exp(-rho / 2) * Polynomial(self.laguerre)(rho)
+        value: NDArray[np.float64] = power * np.exp(-rho / 2) * Polynomial(self.laguerre)(rho)
+        return value
 
     def _polar(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.sqrt(np.clip(1 - u**2, 0, None)) ** abs(self.m) * Polynomial(self.legendre)(u)
@@ -102,7 +103,13 @@ class _Term:
         """Norm times radial times polar factor: real, (n,), (n,) -> (n,); u = cos(theta)."""
         rho = 2 * self.decay * r
         polar = (1 - u * u).clamp_min(0).sqrt() ** abs(self.m) * _horner(self.legendre, u)
-        return self.norm * rho ** (self.l_minus_m + abs(self.m)) * torch.exp(-rho / 2) * _horner(self.laguerre, rho) * polar
+        return (
+            self.norm
+            * rho ** (self.l_minus_m + abs(self.m))
+            * torch.exp(-rho / 2)
+            * _horner(self.laguerre, rho)
+            * polar
+        )
 
     def spatial(self, x: Tensor, r: Tensor, decay: float) -> tuple[Tensor, Tensor]:
         """Real and imaginary part of the eigenstate times exp(decay * r), at cartesian points."""
@@ -186,8 +193,8 @@ class Hydrogen:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             u, v, decay = self._wavefunction(time, x)
-            grads = [torch.autograd.grad(f.sum(), x, retain_graph=True)[0] for f in (u, v, decay)]
-        return u.detach()[:, None], v.detach()[:, None], *grads
+            du, dv, ddecay = (torch.autograd.grad(f.sum(), x, retain_graph=True)[0] for f in (u, v, decay))
+        return u.detach()[:, None], v.detach()[:, None], du, dv, ddecay
 
     def score(self, time: Tensor, x: Tensor) -> Tensor:
         """Gradient of log q_t at x: (n,), (n, 3) -> (n, 3), per unit of length."""
@@ -244,12 +251,12 @@ class Hydrogen:
 
 
 def _square(u: Tensor, v: Tensor) -> Tensor:
-    """\\|psi\\|^2, kept from zero: on a node, where a gradient of log psi has no value, it becomes 0."""
+    """Squared modulus of psi, kept from zero: on a node, where a gradient of log psi has no value, it becomes 0."""
     return (u * u + v * v).clamp_min(torch.finfo(u.dtype).tiny)
 
 
 def _cross_terms(groups: dict[int, tuple[Tensor, Tensor]]) -> dict[int, tuple[Tensor, Tensor]]:
-    """Coefficients of cos(k phi) and sin(k phi), k > 0, in \|sum_m b_m exp(i m phi)\|^2."""
+    r"""Coefficients of cos(k phi) and sin(k phi), k > 0, in \|sum_m b_m exp(i m phi)\|^2."""
     terms: dict[int, tuple[Tensor, Tensor]] = {}
     orders = sorted(groups)
     for i, low in enumerate(orders):

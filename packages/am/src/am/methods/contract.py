@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from am import config
+from am.config import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class Method(ABC):
     at its top level: settings are read before the workflow has decided what to run.
     """
 
-    Settings: ClassVar[type[config.Settings]] = config.Settings
+    settings_type: ClassVar[type[Settings]] = Settings
     """What can be set. A field ``sampling`` holds all that training does not depend on."""
     title: ClassVar[str]
     """A few words for tables and legends."""
@@ -45,7 +45,7 @@ class Method(ABC):
     uses_truth: ClassVar[bool] = False
     """Whether ``sample`` needs the true marginals, which no learned method may see there."""
 
-    def __init__(self, settings: config.Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @abstractmethod

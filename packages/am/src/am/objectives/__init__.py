@@ -1,0 +1,1 @@
+"""Losses: pure functions from a network and points of the path to a scalar and diagnostics."""

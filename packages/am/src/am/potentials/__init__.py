@@ -1,0 +1,1 @@
+"""Networks, and what turns a network into an action s_t(x)."""

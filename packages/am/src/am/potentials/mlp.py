@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import silu
 
 Pullback = Callable[[Tensor], Tensor]
 """Maps a cotangent of the outputs, (n, out), to the gradient at the inputs, (n, in)."""
@@ -54,14 +55,14 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
         sizes = [inputs, *[width] * depth, outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes[:-1]))
+        self.last = nn.Linear(sizes[-2], outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            inputs = F.silu(layer(inputs))
-        return last(inputs)  # type: ignore[no-any-return]
+        for layer in self.hidden:
+            inputs = silu(layer(inputs))
+        return self.last(inputs)
 
     def with_pullback(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         """Outputs and the vector-Jacobian product at ``inputs``.
@@ -69,16 +70,15 @@ class MLP(nn.Module):
         Written out instead of taken by automatic differentiation: its own gradient is then a plain
         backward pass, about half as long as differentiating a backward pass.
         """
-        *hidden, last = self.layers
-        slopes = []
-        for layer in hidden:
+        passed: list[tuple[nn.Linear, Tensor]] = []
+        for layer in self.hidden:
             inputs, slope = silu_with_slope(layer(inputs))
-            slopes.append(slope)
+            passed.append((cast(nn.Linear, layer), slope))
 
         def pullback(cotangent: Tensor) -> Tensor:
-            gradient = cotangent @ last.weight
-            for layer, slope in zip(reversed(hidden), reversed(slopes), strict=True):
+            gradient = cotangent @ self.last.weight
+            for layer, slope in reversed(passed):
                 gradient = (gradient * slope) @ layer.weight
             return gradient
 
-        return last(inputs), pullback
+        return self.last(inputs), pullback

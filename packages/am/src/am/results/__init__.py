@@ -1,0 +1,1 @@
+"""Provenance, tables, verdicts and figures."""

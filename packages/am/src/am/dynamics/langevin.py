@@ -1,0 +1,43 @@
+"""Annealed Langevin dynamics: follow a path of marginals by its scores."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from am.dynamics.settings import LangevinSettings
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_times
+
+
+@torch.no_grad()
+def anneal(
+    score: Field, start: Tensor, times: Tensor, settings: LangevinSettings, generator: torch.Generator
+) -> Trajectory:
+    """Unadjusted Langevin steps towards q_t while t advances.
+
+    At each time step t moves on, and each particle then makes ``langevin_steps`` steps
+    x += epsilon / 2 score_t(x) + sqrt(epsilon) noise. Source: Song and Ermon, NeurIPS 2019,
+    algorithm 1, with the paper's marginals in place of noise levels.
+
+    Parameters
+    ----------
+    score
+        (n,) times, (n, d) points -> (n, d) gradient of log q_t.
+    start, times
+        (n, d) positions at ``times[0]``; (T,) increasing times.
+    """
+    check_times(times)
+    field = CountedField(score)
+    x, path = start, [start]
+    step, kick = settings.step_size / 2, math.sqrt(settings.step_size)
+    for begin, end in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        time_steps = max(1, math.ceil((end - begin) * settings.time_steps - 1e-6))
+        for i in range(1, time_steps + 1):
+            time = x.new_tensor(begin + (end - begin) * i / time_steps)
+            for _ in range(settings.langevin_steps):
+                noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+                x = x + step * field(time, x) + kick * noise
+        path.append(x)
+    return Trajectory(torch.stack(path), field.nfe)

@@ -1,0 +1,41 @@
+"""What every solver returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+Field = Callable[[Tensor, Tensor], Tensor]
+"""A vector field: (n,) equal times, (n, d) points -> (n, d)."""
+
+
+class Trajectory(NamedTuple):
+    """Particles at T times."""
+
+    x: Tensor
+    """(T, n, d) positions."""
+    nfe: int
+    """Evaluations of the field, each over all particles."""
+    log_weight: Tensor | None = None
+    """(T, n) log-weights, for weighted particles."""
+
+
+class CountedField:
+    """A field at one time for all particles, counting how often it was asked."""
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+        self.nfe = 0
+
+    def __call__(self, time: Tensor, x: Tensor) -> Tensor:
+        """Scalar time, (n, d) points -> (n, d)."""
+        self.nfe += 1
+        return self._field(time.to(x.dtype).expand(len(x)), x)
+
+
+def check_times(times: Tensor) -> None:
+    """Raise ValueError unless ``times`` is a vector of at least two increasing numbers."""
+    if times.ndim != 1 or len(times) < 2 or not bool((times.diff() > 0).all()):
+        raise ValueError(f"times must be at least two increasing numbers, got {times.tolist()}")

@@ -1,0 +1,58 @@
+"""Weighted particles: dx = v_t(x) dt, d log w = g_t(x) dt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from am.dynamics.ode import solver_options, spread
+from am.dynamics.settings import OdeSettings
+from am.dynamics.trajectory import Trajectory, check_times
+
+VelocityAndGrowth = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(n,) times, (n, d) points -> (n, d) velocities and (n,) growth rates."""
+
+
+@torch.no_grad()
+def integrate_weighted(
+    field: VelocityAndGrowth, start: Tensor, times: Tensor, settings: OdeSettings, log_weight: Tensor | None = None
+) -> Trajectory:
+    """Move particles and grow their weights together.
+
+    Parameters
+    ----------
+    log_weight
+        (n,) log-weights at ``times[0]``; zeros when None.
+
+    Returns
+    -------
+    Trajectory
+        With log-weights as they grew: :func:`self_normalised` makes them a distribution.
+    """
+    check_times(times)
+    unit = spread(start)
+    nfe = 0
+
+    def slope(time: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        nonlocal nfe
+        nfe += 1
+        velocity, growth = field(time.to(start).expand(len(start)), state[0] * unit)
+        return velocity / unit, growth
+
+    first = start.new_zeros(len(start)) if log_weight is None else log_weight
+    x, log_w = odeint(slope, (start / unit, first), times.to(start), **solver_options(settings))
+    return Trajectory(x * unit, nfe, log_w)
+
+
+def self_normalised(log_weight: Tensor) -> Tensor:
+    """Log-weights shifted so that the weights have mean one: (..., n) -> (..., n)."""
+    n = log_weight.shape[-1]
+    return log_weight - torch.logsumexp(log_weight, -1, keepdim=True) + torch.log(torch.tensor(float(n)))
+
+
+def effective_sample_size(log_weight: Tensor) -> Tensor:
+    """(sum w)^2 / sum w^2, between 1 and n: (..., n) -> (...). Kish 1965."""
+    return torch.exp(2 * torch.logsumexp(log_weight, -1) - torch.logsumexp(2 * log_weight, -1))

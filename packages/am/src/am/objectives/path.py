@@ -1,0 +1,62 @@
+"""Points drawn from a path of marginals, and how time is drawn and weighted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from am.marginals.marginals import Marginals
+
+
+@dataclass(frozen=True)
+class PathSample:
+    """What an objective is estimated from."""
+
+    time: Tensor
+    """(n,) times in [0, 1]."""
+    x: Tensor
+    """(n, d) one point of q_t for each."""
+    start: Tensor
+    """(n0, d) points of q_0."""
+    end: Tensor
+    """(n1, d) points of q_1."""
+    time_density: Tensor | None = None
+    """(n,) density of the proposal that ``time`` was drawn from; None for the uniform one."""
+
+    def mean(self, integrand: Tensor) -> Tensor:
+        """Estimate of the integral over t in [0, 1] of the mean of an (n,) integrand."""
+        return (integrand if self.time_density is None else integrand / self.time_density).mean()
+
+
+@dataclass(frozen=True)
+class TimeWeight:
+    """A weight w(t) of the objective in time, and its derivative."""
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+
+
+WEIGHTS: dict[str, TimeWeight] = {
+    "constant": TimeWeight(torch.ones_like, torch.zeros_like),
+    "decreasing": TimeWeight(lambda t: 1 - t, lambda t: -torch.ones_like(t)),
+    "decreasing_squared": TimeWeight(lambda t: (1 - t) ** 2, lambda t: -2 * (1 - t)),
+    "parabolic": TimeWeight(lambda t: 6 * t * (1 - t), lambda t: 6 - 12 * t),
+}
+"""Weights by name: 1, 1 - t, (1 - t)^2, and 6 t (1 - t), which needs no boundary terms."""
+
+
+def draw_path(
+    marginals: Marginals,
+    time: Tensor,
+    boundary: int,
+    generator: torch.Generator,
+    time_density: Tensor | None = None,
+) -> PathSample:
+    """Draw a point at each entry of ``time`` and ``boundary`` points at each of t = 0 and t = 1."""
+    ends = torch.arange(2, dtype=time.dtype, device=time.device).repeat_interleave(boundary)
+    points = marginals.sample(torch.cat([time, ends]), generator)
+    x, start, end = points.split([len(time), boundary, boundary])
+    return PathSample(time, x, start, end, time_density)

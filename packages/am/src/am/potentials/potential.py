@@ -1,0 +1,121 @@
+"""Actions s_t(x): scalar networks with their derivatives in time and space."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from am.marginals.marginals import Marginals
+from am.potentials.mlp import MLP
+from am.potentials.settings import PotentialSettings
+
+
+class Derivatives(NamedTuple):
+    """An action and its first derivatives at n points."""
+
+    value: Tensor
+    """(n,) s_t(x)."""
+    time: Tensor
+    """(n,) ds/dt."""
+    space: Tensor
+    """(n, d) grad_x s."""
+
+
+class Potential(nn.Module, ABC):
+    """An action s_t(x), defined up to a function of time."""
+
+    @abstractmethod
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients, themselves differentiable (when gradients are enabled).
+
+        This form works for every network; a potential that knows its own pullback overrides it.
+        """
+        differentiable = torch.is_grad_enabled()
+        with torch.enable_grad():
+            time = time if time.requires_grad else time.detach().requires_grad_()
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            value = self(time, x)
+            ds_dt, ds_dx = torch.autograd.grad(value.sum(), (time, x), create_graph=differentiable)
+        return Derivatives(value if differentiable else value.detach(), ds_dt, ds_dx)
+
+    def gradient(self, time: Tensor, x: Tensor) -> Tensor:
+        """Velocity field grad s_t(x), detached: (n,), (n, d) -> (n, d)."""
+        with torch.no_grad():
+            return self.derivatives(time, x).space
+
+
+class ResidualPotential(Potential):
+    """The published action s_t(x) = |x - h(t, x)|^2 / 2, h an MLP on (t, x) as they come."""
+
+    def __init__(self, dimension: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.network = MLP(1 + dimension, dimension, width, depth)
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        return (x - self.network(torch.cat([time[:, None], x], -1))).square().sum(-1) / 2
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients through the network's own pullback."""
+        h, pullback = self.network.with_pullback(torch.cat([time[:, None], x], -1))
+        residual = x - h
+        pulled = pullback(residual)
+        return Derivatives(residual.square().sum(-1) / 2, -pulled[:, 0], residual - pulled[:, 1:])
+
+
+class ScaledPotential(Potential):
+    """A well-conditioned action: s_t(x) = L^2 h(cos(pi t), ..., cos(k pi t), (x - m) / L).
+
+    m is the centre of the data and L its spread, so that h sees and gives numbers of order one:
+    its gradient is a displacement in units of L per unit of t.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    frequencies: Tensor
+
+    def __init__(self, dimension: int, width: int, depth: int, time_features: int) -> None:
+        super().__init__()
+        self.network = MLP(time_features + dimension, 1, width, depth)
+        self.register_buffer("centre", torch.zeros(dimension))
+        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("frequencies", math.pi * torch.arange(1, time_features + 1), persistent=False)
+
+    def fit_scale(self, points: Tensor) -> None:
+        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
+        self.centre.copy_(points.mean(0))
+        self.spread.copy_((points - self.centre).square().mean().sqrt())
+
+    def _inputs(self, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        angles = time[:, None] * self.frequencies
+        return torch.cat([torch.cos(angles), (x - self.centre) / self.spread], -1), angles
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        return self.spread**2 * self.network(self._inputs(time, x)[0])[:, 0]
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients through the network's own pullback."""
+        inputs, angles = self._inputs(time, x)
+        value, pullback = self.network.with_pullback(inputs)
+        pulled = pullback(torch.ones_like(value))
+        features = len(self.frequencies)
+        ds_dt = -(pulled[:, :features] * torch.sin(angles) * self.frequencies).sum(-1)
+        return Derivatives(self.spread**2 * value[:, 0], self.spread**2 * ds_dt, self.spread * pulled[:, features:])
+
+
+def build_potential(settings: PotentialSettings, marginals: Marginals, generator: torch.Generator) -> Potential:
+    """A fresh potential for ``marginals``; only the scaled kind looks at points of them."""
+    if settings.kind == "residual":
+        return ResidualPotential(marginals.dimension, settings.width, settings.depth)
+    potential = ScaledPotential(marginals.dimension, settings.width, settings.depth, settings.time_features)
+    time = torch.rand(4096, generator=generator, device=generator.device)
+    potential.fit_scale(marginals.sample(time, generator).to("cpu"))
+    return potential
