@@ -26,6 +26,13 @@ class PathSample:
     time_density: Tensor | None = None
     """(n,) density of the proposal that ``time`` was drawn from; None for the uniform one."""
 
+    def shard(self, rank: int, world: int) -> PathSample:
+        """Every ``world``-th point, from ``rank`` on: what one of several processes works on."""
+        if world == 1:
+            return self
+        parts = (self.time, self.x, self.start, self.end, self.time_density)
+        return PathSample(*(None if part is None else part[rank::world] for part in parts))  # type: ignore[arg-type]
+
     def mean(self, integrand: Tensor) -> Tensor:
         """Estimate of the integral over t in [0, 1] of the mean of an (n,) integrand."""
         return (integrand if self.time_density is None else integrand / self.time_density).mean()

@@ -1,0 +1,328 @@
+"""The training loop: one for all methods.
+
+Killed at any moment and started again, it ends with the weights that an uninterrupted run has, bit
+for bit on a CPU with the same number of threads: the draws of a step depend on the step alone
+(``stream``), and weights, averages and optimiser state are written together, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from am.marginals.marginals import Marginals
+from am.training.checkpoint import load_weights, read_tensors, write_tensors
+from am.training.settings import TrainingSettings
+from am.training.stream import Stream
+
+log = logging.getLogger(__name__)
+
+Loss = Callable[[nn.Module, Marginals, Stream], tuple[Tensor, dict[str, Tensor]]]
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; its text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves."""
+
+    weights: dict[str, Tensor]
+    """Averaged weights at the end, and the network's buffers."""
+    snapshots: dict[int, dict[str, Tensor]]
+    """Averaged weights along the way, by step."""
+    log: Path
+    """CSV of losses, in the state folder."""
+    seconds: float
+    """Time spent in steps, over all the runs that this one continued."""
+
+
+def train(
+    network: nn.Module,
+    loss: Loss,
+    marginals: Marginals,
+    settings: TrainingSettings,
+    *,
+    key: str,
+    state: Path,
+    fabric: Fabric | None = None,
+    checkpoint_seconds: float = 30.0,
+    tensorboard: Path | None = None,
+) -> Trained:
+    """Train a network, from the last checkpoint in ``state`` if there is one.
+
+    Parameters
+    ----------
+    network
+        Freshly built; its weights are replaced when a checkpoint is found.
+    key
+        Name of the run: with the step, it determines every random number.
+    state
+        Folder for the checkpoint, snapshots and log of this run and these settings alone.
+    fabric
+        Where to run; the CPU in this process when None.
+    checkpoint_seconds
+        At least this long passes between checkpoints; 0 writes one at every step.
+    tensorboard
+        Folder for TensorBoard events.
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite, another process holds ``state``, or a batch does not divide by the
+        number of processes.
+    CheckpointError
+        The checkpoint is corrupt or of another network.
+    """
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    world = fabric.world_size
+    for name in ("batch_size", "boundary_batch_size"):
+        if getattr(settings, name) % world:
+            raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {world} processes")
+    torch.set_flush_denormal(True)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(settings.matmul_precision)
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        if not fabric.is_global_zero:
+            return _Loop(network, loss, marginals, settings, key, state, fabric).run(math.inf, None)
+        with _only_process(state):
+            return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+class _Loop:
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        marginals: Marginals,
+        settings: TrainingSettings,
+        key: str,
+        state: Path,
+        fabric: Fabric,
+    ) -> None:
+        self.network = network.to(fabric.device)
+        self.loss, self.marginals, self.settings = loss, marginals, settings
+        self.key, self.state, self.fabric = key, state, fabric
+        self.parameters = dict(self.network.named_parameters())
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
+        self.step, self.seconds = 0, 0.0
+        self.checkpoint = state / "checkpoint.safetensors"
+        if self.checkpoint.exists():
+            self._resume()
+        fabric.barrier()
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        tensors, about = read_tensors(self.checkpoint)
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "exp_avg": {}, "exp_avg_sq": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor.to(self.fabric.device)
+        load_weights(self.network, groups["weights"], str(self.checkpoint))
+        self.average = groups["average"]
+        self.step, self.seconds = about["step"], about["seconds"]
+        for name, parameter in self.parameters.items():
+            self.optimizer.state[parameter] = {
+                "step": torch.tensor(float(self.step), device=self.fabric.device),
+                "exp_avg": groups["exp_avg"][name],
+                "exp_avg_sq": groups["exp_avg_sq"][name],
+            }
+        log.info("%s: continuing from step %d", self.key, self.step)
+
+    def _save(self) -> None:
+        tensors = {f"weights/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for name, parameter in self.parameters.items():
+            tensors[f"average/{name}"] = self.average[name]
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
+        write_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """Averaged parameters, and buffers as they are."""
+        return {name: self.average.get(name, tensor).detach().cpu() for name, tensor in self._persistent()}
+
+    def _persistent(self) -> list[tuple[str, Tensor]]:
+        return list(self.network.state_dict().items())
+
+    def _snapshot_path(self, step: int) -> Path:
+        return self.state / f"snapshot-{step:09d}.safetensors"
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(self, checkpoint_seconds: float, tensorboard: Path | None) -> Trained:
+        total = self.settings.iterations
+        kept = {round(total * (i + 1) / self.settings.snapshots) for i in range(self.settings.snapshots)}
+        started_at, first = time.monotonic(), self.step
+        saved_at = shown_at = last = started_at
+        with _Log(self.state / "training.csv", self.step, tensorboard) as rows, _stop_signals() as stopped:
+            while self.step < total:
+                row = self._advance(log_row=(self.step + 1) % self.settings.log_every == 0 or self.step + 1 == total)
+                now = time.monotonic()
+                self.seconds, last = self.seconds + now - last, now
+                if not self.fabric.is_global_zero:
+                    continue
+                if row:
+                    rows.write(self.step, {"seconds": round(self.seconds, 3), **row})
+                if self.step in kept:
+                    write_tensors(self._snapshot_path(self.step), self._averaged(), {"step": self.step})
+                if stopped or now - saved_at >= checkpoint_seconds:
+                    rows.flush()
+                    self._save()
+                    saved_at = time.monotonic()
+                if stopped:
+                    raise SystemExit(f"{self.key}: stopped by signal {stopped[0]}; step {self.step} is saved")
+                if row and (now - shown_at > 10 or self.step == total):
+                    shown_at = now
+                    left = (now - started_at) / (self.step - first) * (total - self.step)
+                    log.info("%s: step %d of %d, loss %.4g, %.0f s left", self.key, self.step, total, row["loss"], left)
+            if self.fabric.is_global_zero and self.step > first:
+                rows.flush()
+                self._save()
+        snapshots = {}
+        if self.fabric.is_global_zero:
+            snapshots = {step: read_tensors(self._snapshot_path(step))[0] for step in sorted(kept)}
+        return Trained(self._averaged(), snapshots, self.state / "training.csv", self.seconds)
+
+    def _advance(self, log_row: bool) -> dict[str, float] | None:
+        settings, fabric = self.settings, self.fabric
+        rate = _learning_rate(settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        stream = Stream(
+            self.key,
+            self.step,
+            settings.batch_size,
+            settings.boundary_batch_size,
+            fabric.device,
+            fabric.global_rank,
+            fabric.world_size,
+        )
+        value, diagnostics = self.loss(self.network, self.marginals, stream)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        value = value.detach()
+        if fabric.world_size > 1:
+            value = self._average_over_processes(value, gradients)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
+        if not bool(torch.isfinite(norm)):
+            raise TrainingError(
+                f"{self.key}: the gradient is {float(norm)} at step {self.step + 1} (loss {float(value):.4g}); "
+                "lower training.learning_rate, or look for non-finite data"
+            )
+        self.optimizer.step()
+        self.step += 1
+        decay = min(settings.ema, self.step / (self.step + 9))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
+        if not log_row:
+            return None
+        row = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
+        return {name: float(number) for name, number in row.items()}
+
+    def _average_over_processes(self, value: Tensor, gradients: list[Tensor]) -> Tensor:
+        """Replace gradients by their mean over processes, in one exchange; returns the mean loss."""
+        flat = torch.cat([value.reshape(1), *(g.reshape(-1) for g in gradients)])
+        flat = self.fabric.all_reduce(flat, reduce_op="mean")
+        parts = flat[1:].split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return flat[0]
+
+
+def _learning_rate(settings: TrainingSettings, step: int) -> float:
+    warm = min(1.0, (step + 1) / (settings.warmup + 1))
+    if settings.schedule == "constant":
+        return settings.learning_rate * warm
+    return settings.learning_rate * warm * (1 + math.cos(math.pi * step / settings.iterations)) / 2
+
+
+class _Log:
+    """training.csv, cut back to the step that a run continues from; and TensorBoard, if wanted."""
+
+    def __init__(self, path: Path, step: int, tensorboard: Path | None) -> None:
+        kept: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                # A killed process may have left half a line.
+                kept = [r for r in csv.DictReader(file) if None not in r.values() and int(r["step"]) <= step]
+        self._file = path.open("w", newline="")
+        self._writer: csv.DictWriter[str] | None = None
+        for row in kept:
+            self._row(row)
+        self._board: Any = None
+        if tensorboard is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(tensorboard), purge_step=step)
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def _row(self, row: dict[str, Any]) -> None:
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, list(row))
+            self._writer.writeheader()
+        self._writer.writerow(row)
+
+    def write(self, step: int, row: dict[str, float]) -> None:
+        self._row({"step": step, **row})
+        if self._board is not None:
+            for name, value in row.items():
+                self._board.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+@contextmanager
+def _only_process(state: Path) -> Iterator[None]:
+    """Hold ``state`` for this process; the kernel lets go of it however the process ends."""
+    with (state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(f"{state}: another process is training this run") from None
+        yield
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGUSR1 (what schedulers send before they kill) instead of dying of them."""
+    received: list[int] = []
+    try:
+        before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in _STOP_SIGNALS}
+    except ValueError:  # not the main thread
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1) if sys.platform != "win32" else (signal.SIGTERM,)

@@ -1,0 +1,69 @@
+"""The randomness of training: a function of the run's name and the step, and of nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from am.marginals.marginals import Marginals
+from am.objectives.path import PathSample, draw_path
+from am.randomness import derive_seed, generator
+
+
+class Stream:
+    """All random numbers of one training step.
+
+    Nothing is carried from step to step, so a run that starts again at step k draws what it would
+    have drawn. Several processes draw the same points and each keeps its share of them, so their
+    number does not change what is learned.
+
+    Parameters
+    ----------
+    key
+        Name of the run, e.g. "hydrogen/am/0".
+    step
+        Number of the step, from 0.
+    batch_size, boundary_batch_size
+        Points inside (0, 1), and at each of t = 0 and t = 1, over all processes together.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        step: int,
+        batch_size: int,
+        boundary_batch_size: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.step = step
+        self.generator = generator(key, "train", step, device=device)
+        self._batch_size, self._boundary = batch_size, boundary_batch_size
+        self._rank, self._world = rank, world
+        self._offset = derive_seed(key, "time") / 2**63
+
+    def times(self) -> Tensor:
+        """Low-discrepancy times frac(u + i sqrt 2), where i runs on from step to step: (n,)."""
+        first = self.step * self._batch_size
+        index = torch.arange(first, first + self._batch_size, dtype=torch.float64, device=self.generator.device)
+        return torch.frac(self._offset + index * math.sqrt(2)).to(torch.get_default_dtype())
+
+    def draw(self, marginals: Marginals) -> PathSample:
+        """This process's share of fresh points of the path."""
+        sample = draw_path(marginals, self.times(), self._boundary, self.generator)
+        return sample.shard(self._rank, self._world)
+
+    def rademacher(self, x: Tensor) -> Tensor:
+        """Independent signs, one for each entry of this process's (n, d) points."""
+        shape = (self._world * len(x), *x.shape[1:])
+        bits = torch.randint(0, 2, shape, generator=self.generator, device=x.device)
+        return (2 * bits - 1)[self._rank :: self._world].to(x)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """Standard normal numbers, one for each entry of this process's (n, d) points."""
+        shape = (self._world * len(x), *x.shape[1:])
+        noise = torch.randn(shape, generator=self.generator, device=x.device, dtype=x.dtype)
+        return noise[self._rank :: self._world]
