@@ -55,6 +55,12 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write text in UTF-8, whole or not at all; see :func:`atomic`."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def _temporary(path: Path, writer: str) -> Path:
     # The suffix stays last: numpy and matplotlib choose their format by it.
     return path.with_name(f".{path.stem}.{writer}.partial{path.suffix}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from am import config
-from am.results.files import atomic
+from am.results.files import write_text
 
 _DISTRIBUTION = "action-matching"
 
@@ -194,5 +194,4 @@ def peak_memory() -> int:
 
 
 def _write_json(data: Mapping[str, Any], path: Path) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", path)
