@@ -1,0 +1,292 @@
+"""From the metrics of all runs to the tables that people read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from am.results.files import write_text
+from am.results.labels import Label, controls_first
+from am.results.numbers import interval, number, with_spread
+from am.results.provenance import Origin, read_provenance, write_origin
+from am.results.published import Published, most_trusted
+from am.results.tidy import TableError, read_metrics, write_tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COSTS = ("nfe", "train_seconds", "sample_seconds")
+
+
+def read_costs(metrics: Iterable[Path]) -> pd.DataFrame:
+    """What runs cost, from the ``provenance.json`` beside each ``metrics.csv`` that has one.
+
+    Returns
+    -------
+    A row a run: experiment, method, seed, nfe, train_seconds, sample_seconds.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in metrics:
+        record = path.with_name("provenance.json")
+        if record.exists():
+            provenance = read_provenance(record)
+            runs = read_metrics([path])[["experiment", "method", "seed"]].drop_duplicates()
+            costs = {name: provenance[name] for name in _COSTS}  # type: ignore[literal-required]
+            rows += [{**run, **costs} for run in runs.to_dict("records")]
+    return pd.DataFrame(rows, columns=["experiment", "method", "seed", *_COSTS]).astype(dict.fromkeys(_COSTS, float))
+
+
+def summarise(
+    experiment: str,
+    metrics: pd.DataFrame,
+    floor: pd.DataFrame,
+    labels: Sequence[Label],
+    published: Sequence[Published] = (),
+    costs: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """One row a metric and method: the mean over seeds of each seed's mean over times.
+
+    Intervals are Student's t at 95 %, undefined (NaN) for one seed. The floor is taken at the same
+    times and sizes as the method's values; per repeat it is a mean over times too. A method without
+    runs has a row with no seeds. A metric that is NaN anywhere is NaN.
+
+    Parameters
+    ----------
+    metrics, floor
+        Rows of ``metrics.csv`` and ``floor.csv``; those of other experiments are left out.
+    costs
+        As from :func:`read_costs`.
+
+    Raises
+    ------
+    TableError
+        Seeds of a method were evaluated at different times or sizes, a value stands twice, or a method
+        has no label.
+    """
+    import pandas as pd
+
+    metrics, floor = _of(experiment, metrics), _of(experiment, floor)
+    _check_labels(metrics, labels)
+    rows = []
+    for metric in dict.fromkeys([*metrics["metric"], *(entry.metric for entry in published)]):
+        for label in controls_first(labels):
+            mine = metrics[(metrics["metric"] == metric) & (metrics["method"] == label.method)]
+            design = _design(mine)
+            entry = most_trusted(published, label.method, metric)
+            rows.append(
+                {
+                    **_key(experiment, metric, label),
+                    **_estimate(mine.groupby("seed")["value"].agg(_mean)),
+                    "times": len(design),
+                    "n_samples_min": design["n_samples"].min(),
+                    "n_samples_max": design["n_samples"].max(),
+                    **_floor(floor[floor["metric"] == metric], design),
+                    **_cost(costs, experiment, label),
+                    "published": entry and entry.value,
+                    "published_spread": entry and entry.spread,
+                    "published_spread_of": entry and entry.spread_of,
+                    "confidence": entry and entry.confidence,
+                }
+            )
+    return _flagged(pd.DataFrame(rows))
+
+
+def summarise_times(
+    experiment: str, metrics: pd.DataFrame, floor: pd.DataFrame, labels: Sequence[Label]
+) -> pd.DataFrame:
+    """One row a metric, method and time: the mean over seeds, its interval and the floor; see :func:`summarise`.
+
+    Metrics without a time are left out.
+    """
+    import pandas as pd
+
+    metrics, floor = _of(experiment, metrics), _of(experiment, floor)
+    _check_labels(metrics, labels)
+    rows = []
+    for metric in metrics["metric"].unique():
+        for label in controls_first(labels):
+            mine = metrics[(metrics["metric"] == metric) & (metrics["method"] == label.method)]
+            for _, design in _design(mine).groupby("time"):
+                here = mine.merge(design, on=["time", "n_samples"])
+                rows.append(
+                    {
+                        **_key(experiment, metric, label),
+                        "time": design["time"].item(),
+                        **_estimate(here.set_index("seed")["value"]),
+                        "n_samples": design["n_samples"].item(),
+                        **_floor(floor[floor["metric"] == metric], design),
+                    }
+                )
+    return _flagged(pd.DataFrame(rows))
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """The table of :func:`summarise`, a part a metric, controls first."""
+    head = ["method", "mean [95 % interval]", "seeds", "samples", "floor", "NFE", "training s", "published"]
+    parts = []
+    for (experiment, metric), rows in summary.groupby(["experiment", "metric"], sort=False):
+        cells = [
+            [
+                _title(row),
+                _ours(row),
+                str(row["seeds"]),
+                _sizes(row),
+                with_spread(row["floor_mean"], row["floor_sd"]),
+                number(row["nfe"]),
+                number(row["train_seconds"]),
+                _published(row),
+            ]
+            for row in rows.to_dict("records")
+        ]
+        parts.append(f"**{experiment}, {metric}**\n\n{markdown_table(head, cells)}")
+    return "\n".join([*parts, _LEGEND])
+
+
+def markdown_times(over_time: pd.DataFrame) -> str:
+    """The table of :func:`summarise_times`: methods down, times across, the floor below.
+
+    Intervals are given as ± their half-width.
+    """
+    parts = []
+    for (experiment, metric), rows in over_time.groupby(["experiment", "metric"], sort=False):
+        times = sorted(rows["time"].unique())
+        cells = []
+        for _, mine in rows.groupby("method", sort=False):
+            by_time = {row["time"]: row for row in mine.to_dict("records")}
+            seeds = str(mine["seeds"].iloc[0])
+            cells.append(
+                [_title(mine.iloc[0]), seeds, *(_briefly(by_time[t]) if t in by_time else "—" for t in times)],
+            )
+        floors = rows.groupby("time")[["floor_mean", "floor_sd"]].first()
+        cells.append(["*floor*", "", *(with_spread(*floors.loc[t]) for t in times)])
+        head = ["method", "seeds", *(f"t = {t:g}" for t in times)]
+        parts.append(f"**{experiment}, {metric}**\n\n{markdown_table(head, cells)}")
+    return "\n".join([*parts, f"± of methods: half of the interval. {_LEGEND}"])
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; what the cells hold cannot break it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
+
+
+def write_table(frame: pd.DataFrame, text: str, csv: Path, markdown: Path, made_of: Origin) -> None:
+    """Write a table as CSV and as the Markdown ``text``, each with its sidecar."""
+    write_tidy(frame, csv)
+    write_origin(csv, made_of)
+    write_text(text, markdown)
+    write_origin(markdown, made_of)
+
+
+_LEGEND = (
+    "Means over seeds with 95 % Student-t intervals. Controls bound the methods. The floor is the distance of two "
+    "samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean below its "
+    "2.5 % quantile is marked (!) and is a bug until explained.\n"
+)
+
+
+def _of(experiment: str, frame: pd.DataFrame) -> pd.DataFrame:
+    # Times are decimals that were written and read: 0.30000000000000004 is 0.3.
+    mine = frame[frame["experiment"] == experiment].copy()
+    mine["time"] = mine["time"].astype(float).round(9)
+    return mine
+
+
+def _check_labels(metrics: pd.DataFrame, labels: Sequence[Label]) -> None:
+    if unknown := sorted(set(metrics["method"]) - {label.method for label in labels}):
+        raise TableError(f"there are metrics of the method '{unknown[0]}', which has no label")
+
+
+def _key(experiment: str, metric: str, label: Label) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "metric": metric,
+        "method": label.method,
+        "title": label.title,
+        "control": label.control,
+    }
+
+
+def _design(rows: pd.DataFrame) -> pd.DataFrame:
+    """Times and sizes at which every seed of a method was evaluated."""
+    columns = ["time", "n_samples"]
+    design = rows[columns].drop_duplicates()
+    if len(rows) != len(design) * rows["seed"].nunique() or rows.duplicated(["seed", "time"]).any():
+        where = " of ".join(rows.iloc[0][["metric", "method"]])
+        raise TableError(f"{where}: seeds differ in times or sizes, or a value stands twice")
+    return design
+
+
+def _mean(values: pd.Series[float]) -> float:
+    return float(values.mean(skipna=False))
+
+
+def _estimate(seeds: pd.Series[float]) -> dict[str, Any]:
+    """Mean over seeds and Student's interval."""
+    from scipy.stats import t as student
+
+    count = len(seeds)
+    mean = _mean(seeds) if count else math.nan
+    spread = float(seeds.to_numpy(float).std(ddof=1)) if count > 1 else math.nan
+    half = float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count) if count > 1 else math.nan
+    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": count}
+
+
+def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
+    """Mean, standard deviation and 95 % range over repeats; NaN where it was not measured at all of ``design``."""
+    matching = floor.merge(design, on=["time", "n_samples"])
+    values = matching.groupby("seed")["value"]
+    repeats = values.agg(_mean)[values.size() == len(design)]
+    return {
+        "floor_mean": repeats.mean(),
+        "floor_sd": repeats.std(),
+        "floor_low": repeats.quantile(0.025),
+        "floor_high": repeats.quantile(0.975),
+        "floor_repeats": len(repeats),
+    }
+
+
+def _cost(costs: pd.DataFrame | None, experiment: str, label: Label) -> dict[str, float]:
+    if costs is None:
+        return dict.fromkeys(_COSTS, math.nan)
+    mine = costs[(costs["experiment"] == experiment) & (costs["method"] == label.method)]
+    return {name: float(mine[name].mean()) for name in _COSTS}
+
+
+def _flagged(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(below_floor=table["mean"] < table["floor_low"]) if len(table) else table
+
+
+def _title(row: Any) -> str:
+    return f"*control: {row['title']}*" if row["control"] else str(row["title"])
+
+
+def _ours(row: Any) -> str:
+    return interval(row["mean"], row["low"], row["high"], row["seeds"]) + " (!)" * bool(row["below_floor"])
+
+
+def _briefly(row: Any) -> str:
+    return with_spread(row["mean"], row["high"] - row["mean"]) + " (!)" * bool(row["below_floor"])
+
+
+def _sizes(row: Any) -> str:
+    low, high = row["n_samples_min"], row["n_samples_max"]
+    if math.isnan(low):
+        return "—"
+    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+
+
+def _published(row: Any) -> str:
+    if not isinstance(row["confidence"], str):
+        return "—"
+    if row["confidence"] == "not recovered":
+        return "not recovered"
+    return f"{with_spread(row['published'], row['published_spread'], row['published_spread_of'])} ({row['confidence']})"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
