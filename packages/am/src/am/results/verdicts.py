@@ -1,0 +1,319 @@
+"""Whether the published numbers were reproduced, and why one may say so."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from am.results.files import write_text
+from am.results.labels import Label
+from am.results.numbers import interval, number, with_spread
+from am.results.provenance import Origin, write_origin
+from am.results.published import Published
+from am.results.tables import markdown_table
+from am.results.tidy import write_tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Group
+
+
+Row = Mapping[Any, Any]
+
+
+class Verdict(StrEnum):
+    """What can be said of a published number."""
+
+    REPRODUCED = "reproduced"
+    BETTER = "better"
+    WORSE = "worse"
+    CANNOT_SAY = "cannot say"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A published number beside ours."""
+
+    experiment: str
+    method: str
+    title: str
+    metric: str
+    claim: str
+    published: float | None
+    published_spread: float | None
+    published_spread_of: str | None
+    confidence: str
+    source: str
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    floor_mean: float
+    floor_low: float
+    controls: str
+    verdict: Verdict
+    why: str
+    """A sentence."""
+    warning: str
+    """A sentence, or nothing."""
+
+
+RULE = (
+    "Lower is better. Ours is the mean over seeds with its 95 % Student-t interval; the published value is taken with "
+    "two of its standard deviations, or with 10 % where none was published. Where the two overlap the value is "
+    "reproduced; where ours lies wholly below it is better, wholly above, worse. The floor is the distance of two "
+    "samples of the truth at the same times and sizes; ours below its 2.5 % quantile is a bug until explained."
+)
+HEADINGS = ("experiment", "method", "metric", "published", "ours", "floor", "controls", "verdict", "why", "warning")
+
+
+def judge(
+    experiment: str, summary: pd.DataFrame, labels: Sequence[Label], published: Sequence[Published], scale: str
+) -> list[Judgement]:
+    """A judgement for each published number, and for each method about which nothing is published.
+
+    Parameters
+    ----------
+    summary
+        As from :func:`am.results.tables.summarise`, for the same experiment, labels and published numbers.
+    scale
+        At which ours were made.
+    """
+    found: dict[tuple[str, str], Row] = {(row["method"], row["metric"]): row for row in summary.to_dict("records")}
+    titles = {label.method: label.title for label in labels}
+    entries: dict[tuple[str, str], list[Published | None]] = {}
+    for given in published:
+        entries.setdefault((given.method, given.metric), []).append(given)
+    rivals = [label.method for label in labels if not label.control]
+    metrics = dict.fromkeys(metric for _, metric in [*found, *entries])
+    methods = dict.fromkeys([*rivals, *(method for method, _ in entries)])
+    cases = [
+        (method, metric, entry)
+        for metric in metrics
+        for method in methods
+        for entry in entries.get((method, metric), [None] if method in rivals else [])
+    ]
+    judgements = []
+    for method, metric, entry in cases:
+        row = found.get((method, metric), _NO_RUN)
+        verdict, why = _verdict(row, entry, scale)
+        judgements.append(
+            Judgement(
+                experiment=experiment,
+                method=method,
+                title=titles.get(method, method),
+                metric=metric,
+                claim=entry.claim if entry else "",
+                published=entry.value if entry else None,
+                published_spread=entry.spread if entry else None,
+                published_spread_of=entry.spread_of if entry else None,
+                confidence=entry.confidence if entry else "nothing published",
+                source=entry.source if entry else "",
+                **{name: row[name] for name in _NO_RUN},
+                controls=_controls(found, labels, metric),
+                verdict=verdict,
+                why=why,
+                warning=_warning(row),
+            )
+        )
+    return judgements
+
+
+def rows(judgements: Iterable[Judgement]) -> list[list[str]]:
+    """What to show below :data:`HEADINGS`, as plain text."""
+    return [
+        [
+            judgement.experiment,
+            judgement.title,
+            judgement.metric,
+            _published(judgement),
+            interval(judgement.mean, judgement.low, judgement.high, judgement.seeds),
+            number(judgement.floor_mean),
+            judgement.controls,
+            str(judgement.verdict),
+            judgement.why,
+            judgement.warning,
+        ]
+        for judgement in judgements
+    ]
+
+
+def for_terminal(judgements: Sequence[Judgement]) -> Group:
+    """The verdicts to print with rich: a table an experiment and metric, the reasons below it."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Table | Text] = []
+    for (experiment, metric), group in groupby(judgements, key=lambda one: (one.experiment, one.metric)):
+        table = Table(title=f"{experiment}, {metric}", box=box.SIMPLE_HEAD, title_justify="left")
+        for heading in ("method", "published", "ours", "floor", "verdict"):
+            table.add_column(heading)
+        reasons = []
+        for one in group:
+            colour = _COLOURS[one.verdict][0]
+            table.add_row(
+                Text(one.title),
+                Text(with_spread(one.published, one.published_spread)),
+                Text(interval(one.mean, one.low, one.high, one.seeds)),
+                Text(number(one.floor_mean)),
+                Text(one.verdict, style=f"bold {colour}"),
+            )
+            reasons.append(Text.assemble((f"{one.title}: {one.verdict}. ", colour), one.why))
+            if one.warning:
+                reasons.append(Text(f"  Warning: {one.warning}", style="bold red"))
+        parts += [table, *reasons, Text()]
+    return Group(*parts)
+
+
+def write_verdicts(judgements: Sequence[Judgement], csv: Path, markdown: Path, page: Path, made_of: Origin) -> None:
+    """Write the verdicts as CSV, Markdown and a self-contained HTML page, each with its sidecar."""
+    import pandas as pd
+
+    names = list(Judgement.__dataclass_fields__)
+    write_tidy(pd.DataFrame([asdict(judgement) for judgement in judgements], columns=names), csv)
+    write_text(f"{markdown_table(HEADINGS, rows(judgements))}\n{RULE}\n", markdown)
+    write_text(_page(judgements, made_of), page)
+    for path in (csv, markdown, page):
+        write_origin(path, made_of)
+
+
+_NO_RUN: Row = {
+    "mean": math.nan,
+    "low": math.nan,
+    "high": math.nan,
+    "seeds": 0,
+    "floor_mean": math.nan,
+    "floor_low": math.nan,
+}
+
+
+def _verdict(row: Row, entry: Published | None, scale: str) -> tuple[Verdict, str]:
+    seeds = row["seeds"]
+    if seeds == 0:
+        return Verdict.NOT_RUN, f"No run of it was found at the scale '{scale}'."
+    if entry is None:
+        return Verdict.CANNOT_SAY, "No published value for it is known."
+    if entry.value is None:
+        return Verdict.CANNOT_SAY, f"The published value was not recovered (looked for in: {entry.source})."
+    if entry.confidence == "unverified":
+        return Verdict.CANNOT_SAY, "The published value is unverified: it was never seen in a source."
+    if entry.scale and scale not in entry.scale:
+        return (
+            Verdict.CANNOT_SAY,
+            f"Runs at the scale '{scale}' are not comparable with it; those at {_either(entry.scale)} are.",
+        )
+    if not math.isfinite(row["mean"]):
+        return Verdict.CANNOT_SAY, "A value of ours is not a finite number."
+    if seeds < 2:
+        return Verdict.CANNOT_SAY, "One seed has no interval; run at least two."
+    return _compare(row, entry, entry.value)
+
+
+def _compare(row: Row, entry: Published, value: float) -> tuple[Verdict, str]:
+    if entry.spread is None:
+        margin, meaning = 0.1 * abs(value), "10 % around the published value, as no spread was published"
+    else:
+        margin = 2 * entry.spread
+        meaning = f"the published value and two of its standard deviations over {entry.spread_of}"
+    low, high = value - margin, value + margin
+    theirs = f"[{number(low, value)}, {number(high, value)}]: {meaning}."
+    if row["high"] < low:
+        return Verdict.BETTER, f"The interval of ours lies wholly below {theirs}"
+    if row["low"] > high:
+        return Verdict.WORSE, f"The interval of ours lies wholly above {theirs}"
+    return Verdict.REPRODUCED, f"The interval of ours overlaps {theirs}"
+
+
+def _warning(row: Row) -> str:
+    if row["seeds"] == 0:
+        return ""
+    if math.isnan(row["floor_low"]):
+        return "No floor was measured at these times and sizes."
+    if row["mean"] < row["floor_low"]:
+        return (
+            f"Ours is below the floor's 2.5 % quantile, {number(row['floor_low'], row['mean'])}: a bug until explained."
+        )
+    return ""
+
+
+def _controls(found: Mapping[tuple[str, str], Row], labels: Sequence[Label], metric: str) -> str:
+    shown = [
+        f"{label.title} {number(row['mean']) if row['seeds'] else 'not run'}"
+        for label in labels
+        if label.control and (row := found.get((label.method, metric)))
+    ]
+    return "; ".join(shown)
+
+
+def _published(judgement: Judgement) -> str:
+    if judgement.published is None:
+        return judgement.confidence
+    shown = with_spread(judgement.published, judgement.published_spread, judgement.published_spread_of)
+    return f"{shown} ({judgement.confidence})"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(f"'{word}'" for word in words)
+
+
+# For a terminal, and for paper; the word itself always stands beside the colour.
+_COLOURS = {
+    Verdict.REPRODUCED: ("green", "#d7ecd9"),
+    Verdict.BETTER: ("cyan", "#d3e6f5"),
+    Verdict.WORSE: ("red", "#f7d9d3"),
+    Verdict.CANNOT_SAY: ("yellow", "#f5ecc8"),
+    Verdict.NOT_RUN: ("bright_black", "#e6e6e6"),
+}
+
+
+def _page(judgements: Sequence[Judgement], made_of: Origin) -> str:
+    e = html.escape
+    head = "".join(f"<th>{e(heading)}</th>" for heading in HEADINGS)
+    body = ""
+    for judgement, cells in zip(judgements, rows(judgements), strict=True):
+        shown = dict(zip(HEADINGS, map(e, cells), strict=True))
+        about = " ".join(filter(None, (judgement.claim, judgement.source and f"({judgement.source})")))
+        shown["published"] += f"<br><small>{e(about)}</small>" * bool(about)
+        row = "".join(f"<td>{cell}</td>" for cell in shown.values())
+        body += f'<tr class="{judgement.verdict.name.lower()}">{row}</tr>\n'
+    colours = "\n".join(f".{v.name.lower()} td:nth-child(8) {{ background: {c[1]}; }}" for v, c in _COLOURS.items())
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Verdicts</title>
+<style>
+body {{ font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; margin: 2em auto; max-width: 90em; padding: 0 1em; }}
+p {{ max-width: 50em; }}
+table {{ border-collapse: collapse; }}
+th, td {{ text-align: left; vertical-align: top; padding: .4em .7em; border-bottom: 1px solid #ccc; }}
+th {{ border-bottom: 2px solid #1a1a1a; }}
+td:nth-child(8) {{ font-weight: bold; }}
+small {{ color: #555; }}
+{colours}
+td:last-child {{ color: #a00000; }}
+footer {{ color: #666; font-size: .85em; margin-top: 2em; overflow-wrap: anywhere; }}
+</style>
+</head>
+<body>
+<h1>Verdicts</h1>
+<p>{e(RULE)}</p>
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}</tbody>
+</table>
+<footer>Commit {e(made_of["commit"])}, code {e(made_of["code_digest"])}</footer>
+</body>
+</html>
+"""
