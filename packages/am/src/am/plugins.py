@@ -18,9 +18,13 @@ def names(package: str) -> list[str]:
     A plug-in is a module of the package, or an entry point of another distribution whose group is
     the package's name.
     """
+    return sorted(own_names(package) | {point.name for point in entry_points(group=package)})
+
+
+def own_names(package: str) -> set[str]:
+    """Names of the plug-ins that this library itself has."""
     folder = importlib.import_module(package)
-    own = {module.name for module in pkgutil.iter_modules(folder.__path__)} - _NOT_PLUGINS
-    return sorted(own | {point.name for point in entry_points(group=package)})
+    return {module.name for module in pkgutil.iter_modules(folder.__path__)} - _NOT_PLUGINS
 
 
 def load(package: str, name: str) -> ModuleType:

@@ -29,5 +29,9 @@ class Dataset(ABC):
         self.settings = settings
 
     @abstractmethod
-    def marginals(self, data: Path | None) -> Marginals:
-        """The path to learn from; ``data`` is the prepared file, for data sets that need one."""
+    def marginals(self, data: Path) -> Marginals:
+        """The path to learn from; ``data`` is the prepared ``data.h5ad``."""
+
+    @abstractmethod
+    def truth(self, data: Path | None = None) -> Marginals:
+        """The path to be judged against, which may be sampled afresh."""

@@ -48,14 +48,15 @@ class HydrogenDataset(Dataset):
     settings: Settings
     columns = ("x", "y", "z")
 
-    def marginals(self, data: Path | None = None) -> Hydrogen:
-        """The exact marginals; no file is read."""
+    def marginals(self, data: Path) -> Hydrogen:
+        """The exact marginals: no method is kept to the points of a file."""
+        return self.truth(data)
+
+    def truth(self, data: Path | None = None) -> Hydrogen:
+        """The exact marginals."""
         from am.marginals.hydrogen import Eigenstate, Hydrogen
 
-        return Hydrogen(
-            [Eigenstate(s.n, s.l, s.m, s.amplitude) for s in self.settings.states],
-            self.settings.duration,
-        )
+        return Hydrogen([Eigenstate(s.n, s.l, s.m, s.amplitude) for s in self.settings.states], self.settings.duration)
 
 
 DATASET = HydrogenDataset

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from am.dynamics.settings import LangevinSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
 
 
 @torch.no_grad()
@@ -27,6 +27,11 @@ def anneal(
         (n,) times, (n, d) points -> (n, d) gradient of log q_t.
     start, times
         (n, d) positions at ``times[0]``; (T,) increasing times.
+
+    Raises
+    ------
+    ValueError
+        Times that do not increase, or a particle that left the finite numbers.
     """
     check_times(times)
     field = CountedField(score)
@@ -40,4 +45,5 @@ def anneal(
                 noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
                 x = x + step * field(time, x) + kick * noise
         path.append(x)
+    check_finite(x)
     return Trajectory(torch.stack(path), field.nfe)

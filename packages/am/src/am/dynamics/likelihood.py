@@ -6,20 +6,25 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
-from am.dynamics.ode import solver_options, spread
+from am.dynamics.ode import solve, spread
 from am.dynamics.settings import OdeSettings
 from am.dynamics.trajectory import Field
 
 
 def divergence(velocity: Field, time: Tensor, x: Tensor, probe: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Velocity and its divergence at (n, d) points: exact, or Hutchinson's estimate along ``probe``."""
+    """Velocity and its divergence at (n, d) points: exact, or Hutchinson's estimate along ``probe``.
+
+    Raises
+    ------
+    ValueError
+        The velocity cannot be differentiated in x.
+    """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         v = velocity(time, x)
         if not v.requires_grad:
-            return v.detach(), x.new_zeros(len(x))
+            raise ValueError("the velocity cannot be differentiated in x: was it detached, or does it not depend on x?")
         if probe is not None:
             (product,) = torch.autograd.grad((v * probe).sum(), x)
             return v.detach(), (product * probe).sum(-1)
@@ -57,6 +62,11 @@ def log_likelihood(
     Returns
     -------
     (n,) log-densities per unit of volume, (n, d) points at ``begin``, number of evaluations.
+
+    Raises
+    ------
+    ValueError
+        A velocity that cannot be differentiated in x, or that the solver cannot follow.
     """
     probe = None
     if generator is not None:
@@ -73,6 +83,6 @@ def log_likelihood(
 
     times = x.new_tensor([end, begin])
     with torch.no_grad():
-        path, change = odeint(slope, (x / unit, x.new_zeros(len(x))), times, **solver_options(settings))
+        path, change = solve(slope, (x / unit, x.new_zeros(len(x))), times, settings)
     start = path[-1] * unit
     return log_start_density(start) + change[-1], start, nfe

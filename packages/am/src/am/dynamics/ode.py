@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
 from am.dynamics.settings import OdeSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
 
 _FIXED_STEP = {"rk4", "midpoint", "euler"}
+_MAX_STEPS = 10_000  # between two output times; a field that needs more is as good as divergent
+
+State = TypeVar("State", Tensor, tuple[Tensor, Tensor])
+Slope = Callable[[Tensor, Any], Any]
+"""Scalar time and a state -> the state's derivative in time."""
 
 
 def solver_options(settings: OdeSettings, absolute: float = 1.0) -> dict[str, object]:
     """Keyword arguments of ``torchdiffeq.odeint``; ``absolute`` is the unit that atol is given in."""
-    options = {"step_size": 1 / settings.steps} if settings.method in _FIXED_STEP else {}
+    if settings.method in _FIXED_STEP:
+        options: dict[str, object] = {"grid_constructor": lambda f, y, times: _grid(times, settings.steps)}
+    else:
+        options = {"max_num_steps": _MAX_STEPS}
     return {"method": settings.method, "rtol": settings.rtol, "atol": settings.atol * absolute, "options": options}
+
+
+def _grid(times: Tensor, steps: int) -> Tensor:
+    """Equal steps from each of ``times`` to the next, so that a fixed-step solver never interpolates."""
+    parts = [times[:1]]
+    for begin, end in pairwise(times):
+        count = max(1, math.ceil(abs(float(end - begin)) * steps - 1e-3))
+        parts.append(torch.lerp(begin, end, torch.arange(1, count + 1).to(times) / count))
+    return torch.cat(parts)
+
+
+def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, absolute: float = 1.0) -> State:
+    """States at ``times``, (T,), which rise or fall; a state is a tensor or a tuple of tensors.
+
+    Raises
+    ------
+    ValueError
+        The solver gave up, or left the finite numbers.
+    """
+    try:
+        path = odeint(slope, state, times, **solver_options(settings, absolute))
+    except AssertionError as error:  # how torchdiffeq reports it
+        reason = str(error).partition(":")[0]
+        raise ValueError(
+            f"{settings.method} gave up ({reason}): the field diverges, is not finite, "
+            f"or is too rough for rtol = {settings.rtol:g} and atol = {settings.atol:g}"
+        ) from error
+    for part in (path,) if isinstance(path, Tensor) else path:
+        check_finite(part)
+    return path
 
 
 def spread(x: Tensor) -> float:
@@ -41,11 +84,9 @@ def integrate(velocity: Field, start: Tensor, times: Tensor, settings: OdeSettin
     Raises
     ------
     ValueError
-        Times that do not increase, or a particle that left the finite numbers.
+        Times that do not increase, or a field that the solver cannot follow.
     """
     check_times(times)
     field = CountedField(velocity)
-    x = odeint(field, start, times.to(start), **solver_options(settings, spread(start)))
-    if not bool(torch.isfinite(x).all()):
-        raise ValueError("the dynamics left the finite numbers: the velocity field diverges")
+    x = solve(field, start, times.to(start), settings, spread(start))
     return Trajectory(x, field.nfe)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from am.dynamics.settings import SdeSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
 
 
 @torch.no_grad()
@@ -35,6 +35,11 @@ def simulate(
         (n, d) positions at ``times[0]``; (T,) increasing times.
     settings
         Solver and its number of equal steps per unit of time.
+
+    Raises
+    ------
+    ValueError
+        Times that do not increase, or a particle that left the finite numbers.
     """
     check_times(times)
     field = CountedField(drift)
@@ -51,4 +56,5 @@ def simulate(
                 slope = (slope + field(time + dt, x + dt * slope + kick)) / 2
             x = x + dt * slope + kick
         path.append(x)
+    check_finite(x)
     return Trajectory(torch.stack(path), field.nfe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -39,3 +40,9 @@ def check_times(times: Tensor) -> None:
     """Raise ValueError unless ``times`` is a vector of at least two increasing numbers."""
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() > 0).all()):
         raise ValueError(f"times must be at least two increasing numbers, got {times.tolist()}")
+
+
+def check_finite(x: Tensor) -> None:
+    """Raise ValueError where a solver's result holds infinite numbers or none at all."""
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("the dynamics left the finite numbers: the start is not finite, or the field diverges")

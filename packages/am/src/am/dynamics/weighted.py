@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
-from am.dynamics.ode import solver_options, spread
+from am.dynamics.ode import solve, spread
 from am.dynamics.settings import OdeSettings
 from am.dynamics.trajectory import Trajectory, check_times
 
@@ -31,6 +31,11 @@ def integrate_weighted(
     -------
     Trajectory
         With log-weights as they grew: :func:`self_normalised` makes them a distribution.
+
+    Raises
+    ------
+    ValueError
+        Times that do not increase, or a field that the solver cannot follow.
     """
     check_times(times)
     unit = spread(start)
@@ -43,14 +48,14 @@ def integrate_weighted(
         return velocity / unit, growth
 
     first = start.new_zeros(len(start)) if log_weight is None else log_weight
-    x, log_w = odeint(slope, (start / unit, first), times.to(start), **solver_options(settings))
+    x, log_w = solve(slope, (start / unit, first), times.to(start), settings)
     return Trajectory(x * unit, nfe, log_w)
 
 
 def self_normalised(log_weight: Tensor) -> Tensor:
     """Log-weights shifted so that the weights have mean one: (..., n) -> (..., n)."""
     n = log_weight.shape[-1]
-    return log_weight - torch.logsumexp(log_weight, -1, keepdim=True) + torch.log(torch.tensor(float(n)))
+    return log_weight - torch.logsumexp(log_weight, -1, keepdim=True) + math.log(n)
 
 
 def effective_sample_size(log_weight: Tensor) -> Tensor:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from am.config import Settings
+from am.potentials.settings import PotentialSettings
+from am.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
     from am.marginals.marginals import Marginals
-    from am.training.settings import TrainingSettings
     from am.training.stream import Stream
 
 
@@ -51,7 +54,7 @@ class Method(ABC):
     @abstractmethod
     def sample(
         self,
-        network: nn.Module | None,
+        network: Any,
         start: Tensor,
         times: Tensor,
         generator: torch.Generator,
@@ -64,18 +67,44 @@ class Method(ABC):
         """
 
 
+class TrainedSettings(Settings):
+    """Settings of a method with a network."""
+
+    training: TrainingSettings = TrainingSettings()
+
+
 class TrainedMethod(Method):
     """A method with a network to train."""
 
-    @property
-    @abstractmethod
-    def training(self) -> TrainingSettings:
-        """How to train."""
+    settings_type: ClassVar[type[Settings]] = TrainedSettings
+    settings: TrainedSettings
 
     @abstractmethod
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
-        """A fresh network; initial weights and scales come from ``generator`` and ``marginals``."""
+        """A fresh network; scales come from ``marginals``, which are looked at through ``generator``."""
 
     @abstractmethod
-    def loss(self, network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """Scalar loss of one step, and scalars worth logging; all randomness is ``stream``'s."""
+
+
+class ActionSettings(TrainedSettings):
+    """Settings that all forms of Action Matching share."""
+
+    potential: PotentialSettings = PotentialSettings()
+    weight: Literal["constant", "decreasing", "decreasing_squared", "parabolic"] = Field(
+        default="constant", description="w(t) of the objective: 1, 1 - t, (1 - t)^2 or 6 t (1 - t)"
+    )
+
+
+class ActionMethod(TrainedMethod):
+    """A method whose network is an action s_t(x)."""
+
+    settings_type: ClassVar[type[Settings]] = ActionSettings
+    settings: ActionSettings
+
+    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+        """A fresh action."""
+        from am.potentials.potential import build_potential
+
+        return build_potential(self.settings.potential, marginals, generator)

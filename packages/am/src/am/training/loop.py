@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -159,10 +159,8 @@ class _Loop:
 
     def _averaged(self) -> dict[str, Tensor]:
         """Averaged parameters, and buffers as they are."""
-        return {name: self.average.get(name, tensor).detach().cpu() for name, tensor in self._persistent()}
-
-    def _persistent(self) -> list[tuple[str, Tensor]]:
-        return list(self.network.state_dict().items())
+        own = self.network.state_dict()
+        return {name: self.average.get(name, tensor).detach().cpu() for name, tensor in own.items()}
 
     def _snapshot_path(self, step: int) -> Path:
         return self.state / f"snapshot-{step:09d}.safetensors"
@@ -236,13 +234,13 @@ class _Loop:
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
         if not log_row:
             return None
-        row = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
+        row: dict[str, Any] = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
         return {name: float(number) for name, number in row.items()}
 
     def _average_over_processes(self, value: Tensor, gradients: list[Tensor]) -> Tensor:
         """Replace gradients by their mean over processes, in one exchange; returns the mean loss."""
         flat = torch.cat([value.reshape(1), *(g.reshape(-1) for g in gradients)])
-        flat = self.fabric.all_reduce(flat, reduce_op="mean")
+        flat = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
         parts = flat[1:].split([g.numel() for g in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

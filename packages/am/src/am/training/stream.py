@@ -52,7 +52,7 @@ class Stream:
         return torch.frac(self._offset + index * math.sqrt(2)).to(torch.get_default_dtype())
 
     def draw(self, marginals: Marginals) -> PathSample:
-        """This process's share of fresh points of the path."""
+        """Share of this process in fresh points of the path."""
         sample = draw_path(marginals, self.times(), self._boundary, self.generator)
         return sample.shard(self._rank, self._world)
 

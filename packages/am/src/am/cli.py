@@ -1,0 +1,215 @@
+"""The ``am`` command: one subcommand for each step of the workflow."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from am.config import ConfigError, write_yaml
+
+app = typer.Typer(
+    name="am",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Learn dynamics from snapshots, and check what was published about it.\n\n"
+    "The workflow calls these steps in the order in which they stand here; each reads files and writes files, so "
+    "each can be called alone. Start with [bold]am methods[/bold] and [bold]am train --help[/bold].",
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="A config.yaml that `am resolve` wrote.")]
+RunOption = Annotated[Path, typer.Option("--run", help="The run's config.yaml, which `am resolve` wrote.")]
+DataOption = Annotated[Path, typer.Option("--data", help="The data.h5ad that `am prepare` wrote.")]
+OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folder is made.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
+
+
+@app.command()
+def methods() -> None:
+    """List the methods, with what each is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from am import plugins
+
+    table = Table("name", "title", "what it is")
+    for name in plugins.names("am.methods"):
+        kind = plugins.load("am.methods", name).METHOD
+        table.add_row(name, kind.title, (kind.__doc__ or "").splitlines()[0])
+    Console().print(table)
+
+
+@app.command()
+def resolve(
+    project: Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")],
+    experiment: Annotated[str, typer.Option(help="Name of the experiment.")],
+    out: OutOption,
+    scale: Annotated[str | None, typer.Option(help="Scale, in place of config.yaml's.")] = None,
+    run: Annotated[str | None, typer.Option(help="Row of the experiment; its data when left out.")] = None,
+) -> None:
+    """Write the settings of an experiment's data, or of one of its runs, with every default filled in."""
+    from am.config import nearest
+    from am.experiments import Project
+    from am.results.files import atomic
+
+    overrides: dict[str, Any] = {"experiments": [experiment]} | ({"scale": scale} if scale else {})
+    resolved = Project(project, overrides).experiments[experiment]
+    if run is not None and run not in resolved.runs:
+        raise ConfigError(f"{experiment}: there is no run '{run}'; {nearest(run, resolved.runs)}")
+    settings = resolved.data if run is None else resolved.runs[run]
+    with atomic(out) as temporary:
+        write_yaml(settings.model_dump(mode="json"), temporary)
+
+
+@app.command()
+def schema(out: OutOption) -> None:
+    """Write the JSON schema of experiments, scales and every method and data set, for editors and reviewers."""
+    import json
+
+    from am.experiments import schemas
+    from am.results.files import atomic
+
+    with atomic(out) as temporary:
+        temporary.write_text(json.dumps(schemas(), indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
+def retrieve(
+    source: Annotated[str, typer.Option(help="Name of the source in the registry.")],
+    file: Annotated[str, typer.Option(help="Name of the file in that source.")],
+    out: OutOption,
+    registry: Annotated[Path, typer.Option(help="Registry of files from outside.")] = Path("data/registry.yaml"),
+) -> None:
+    """Fetch a file from outside, and check it against the registry.
+
+    Folders named by the environment variable AM_DATA are searched first.
+    """
+    from am.steps.retrieve import retrieve as step
+
+    step(registry, source, file, out)
+
+
+@app.command()
+def prepare(config: ConfigOption, out: OutOption) -> None:
+    """Make an experiment's data.h5ad: training points, and each seed's start and truth."""
+    from am.steps.prepare import prepare as step
+
+    step(config, out)
+
+
+@app.command()
+def train(
+    run: RunOption,
+    data: DataOption,
+    seed: SeedOption,
+    out: OutOption,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes on each node, one for each GPU.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes.")] = 1,
+    threads: ThreadsOption = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+) -> None:
+    """Train a method, or continue where a killed job stopped.
+
+    Writes the weights to --out and, beside them, snapshots.safetensors, training.csv and training.json.
+    """
+    _use(threads)
+    from am.steps.train import train as step
+
+    step(run, data, out, seed, accelerator, devices, nodes, tensorboard)
+
+
+@app.command()
+def sample(
+    run: RunOption,
+    data: DataOption,
+    seed: SeedOption,
+    out: OutOption,
+    model: Annotated[Path | None, typer.Option(help="Weights, for methods that train.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+) -> None:
+    """Push particles from t = 0 to every time that the experiment asks about."""
+    _use(threads)
+    from am.steps.sample import sample as step
+
+    step(run, data, out, seed, model, device)
+
+
+@app.command()
+def evaluate(
+    config: ConfigOption,
+    data: DataOption,
+    samples: Annotated[Path, typer.Option(help="The samples.npz of a method, in any language.")],
+    method: Annotated[str, typer.Option(help="Name of the row.")],
+    seed: SeedOption,
+    out: OutOption,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Measure predictions against the truth at every time: metrics.csv."""
+    _use(threads)
+    from am.steps.evaluate import evaluate as step
+
+    step(config, data, samples, out, method, seed)
+
+
+@app.command()
+def floor(config: ConfigOption, out: OutOption, threads: ThreadsOption = 1) -> None:
+    """Measure samples of the truth against each other: what no method can beat."""
+    _use(threads)
+    from am.steps.evaluate import floor as step
+
+    step(config, out)
+
+
+@app.command()
+def history(
+    config: ConfigOption,
+    run: RunOption,
+    data: DataOption,
+    snapshots: Annotated[Path, typer.Option(help="The snapshots.safetensors that `am train` wrote.")],
+    seed: SeedOption,
+    out: OutOption,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+) -> None:
+    """Measure the weights kept along training: history.csv."""
+    _use(threads)
+    from am.steps.evaluate import history as step
+
+    step(config, run, data, snapshots, out, seed, device)
+
+
+def _use(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's ends in one sentence and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except (RuntimeError, ValueError, OSError) as error:
+        if not _is_ours(error):
+            raise
+        print(f"am: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the library itself raised this as a sentence for the user."""
+    return type(error).__module__.split(".")[0] == "am"
+
+
+if __name__ == "__main__":
+    main()

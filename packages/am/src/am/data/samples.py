@@ -1,0 +1,74 @@
+"""``samples.npz``: what a method predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from am.data.snapshots import DataError
+from am.results.files import atomic
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Predicted points with their times, and weights where the method has them."""
+
+    x: NDArray[np.float32]
+    """(n, d), or (n, c, h, w) for images"""
+    time: NDArray[np.float64]
+    """(n,) in (0, 1]"""
+    log_weight: NDArray[np.float32] | None = None
+    """(n,) or None"""
+
+    def at(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Points, and log-weights, at a time.
+
+        Raises
+        ------
+        DataError
+            There are none: names the times that there are.
+        """
+        chosen = np.isclose(self.time, time, rtol=0, atol=1e-9)
+        if not chosen.any():
+            raise DataError(f"no samples at time {time}; times: {np.unique(self.time).tolist()}")
+        return self.x[chosen], None if self.log_weight is None else self.log_weight[chosen]
+
+
+def write_samples(samples: Samples, path: Path) -> None:
+    """Write ``samples.npz``."""
+    weight: dict[str, Any] = {} if samples.log_weight is None else {"log_weight": samples.log_weight}
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, x=samples.x, time=samples.time, **weight)
+
+
+def read_samples(path: Path) -> Samples:
+    """Read what :func:`write_samples`, or a method in any language, wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing or corrupt, lacks an array, has arrays of different lengths, or holds a
+        number that is not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of samples") from None
+    except (OSError, ValueError, BadZipFile, EOFError) as error:
+        raise DataError(f"{path}: not a whole npz file ({error})") from None
+    for name in ("x", "time"):
+        if name not in arrays:
+            raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(arrays)}")
+    lengths = {name: len(arrays[name]) for name in ("x", "time", "log_weight") if name in arrays}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{path}: arrays of different lengths: {lengths}")
+    for name in lengths:
+        if not np.isfinite(arrays[name]).all():
+            raise DataError(f"{path}: the array '{name}' holds a number that is not finite")
+    return Samples(arrays["x"], arrays["time"], arrays.get("log_weight"))

@@ -1,0 +1,97 @@
+"""``data.h5ad``: points of the path that train, start and judge every method of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from am.results.files import atomic
+
+Array = NDArray[np.float32]
+
+
+class DataError(ValueError):
+    """Data that cannot be used; its text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Points with their times.
+
+    ``X`` of the file holds ``x``; ``obs`` the columns ``time``, ``split`` (train, test) and ``seed``: each
+    seed has its own test points, of which those at time 0 start its particles. Training points have
+    seed -1.
+    """
+
+    x: Array
+    """(n, d)"""
+    time: NDArray[np.float64]
+    """(n,) in [0, 1]"""
+    split: NDArray[np.str_]
+    """(n,) "train" or "test" """
+    seed: NDArray[np.int64]
+    """(n,)"""
+
+    def test(self, seed: int, time: float) -> Array:
+        """Test points of a seed at a time: (m, d).
+
+        Raises
+        ------
+        DataError
+            There are none: names the seeds, or times, that there are.
+        """
+        test = self.split == "test"
+        mine = test & (self.seed == seed)
+        if not mine.any():
+            raise DataError(
+                f"the data hold no test points of seed {seed}; seeds: {np.unique(self.seed[test]).tolist()}"
+            )
+        chosen = mine & np.isclose(self.time, time, rtol=0, atol=1e-9)
+        if not chosen.any():
+            times = np.unique(self.time[mine]).tolist()
+            raise DataError(f"the data hold no test points of seed {seed} at time {time}; times: {times}")
+        return self.x[chosen]
+
+
+def write_snapshots(data: Snapshots, columns: tuple[str, ...], path: Path) -> None:
+    """Write ``data.h5ad``; ``columns`` names the coordinates."""
+    import pandas as pd
+    from anndata import AnnData
+
+    obs = pd.DataFrame(
+        {"time": data.time, "split": pd.Categorical(data.split), "seed": data.seed},
+        index=pd.RangeIndex(len(data.x)).astype(str),
+    )
+    table = AnnData(data.x, obs=obs, var=pd.DataFrame(index=list(columns)))
+    with atomic(path) as temporary:
+        table.write_h5ad(temporary, compression="gzip")
+
+
+def read_snapshots(path: Path) -> Snapshots:
+    """Read what :func:`write_snapshots` wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing or corrupt, lacks a column, or holds a number that is not finite.
+    """
+    from anndata import read_h5ad
+
+    try:
+        table = read_h5ad(path)
+        x = np.asarray(table.X, dtype=np.float32)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of data") from None
+    except Exception as error:  # h5py and anndata raise many kinds
+        raise DataError(f"{path}: not a whole h5ad file ({' '.join(str(error).split())})") from None
+    for column in ("time", "split", "seed"):
+        if column not in table.obs:
+            raise DataError(f"{path}: obs has no column '{column}'; it has: {', '.join(table.obs.columns)}")
+    time = table.obs["time"].to_numpy(dtype=np.float64)
+    bad = ~(np.isfinite(x).all(1) & np.isfinite(time))
+    if bad.any():
+        raise DataError(f"{path}: {bad.sum()} of {len(x)} points are not finite, the first is row {bad.argmax()}")
+    return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), table.obs["seed"].to_numpy(dtype=np.int64))

@@ -1,0 +1,180 @@
+"""The project's settings as a whole: scales, experiments and the runs that they ask for.
+
+``config.yaml`` says what runs; ``scales/<scale>.yaml`` and ``experiments/<experiment>.yaml`` beside it say
+how. The values of a scale override those of an experiment. Everything is checked here, before the
+workflow builds its DAG, and nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
+from am.methods.contract import TrainedMethod
+from am.runs import About, DataConfig, Evaluation, RunConfig, SamplingPlan, build_dataset, build_method
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Published(Settings):
+    """A number of the paper, and how sure we are of it."""
+
+    method: str = Field(description="name of the run that it is compared with")
+    metric: str
+    claim: str = Field(description="what the paper says, in one sentence")
+    value: float | None = Field(default=None, description="null where it was not recovered")
+    spread: float | None = Field(default=None, description="the +- that was printed")
+    spread_of: str | None = Field(default=None, description="what the spread is over")
+    confidence: Literal["official", "restated", "unverified", "not recovered"]
+    source: str
+
+
+class Run(Settings):
+    """One row of an experiment: a method with its settings."""
+
+    method: str | None = Field(default=None, description="name of the method; the row's own name when left out")
+    title: str | None = Field(default=None, description="words for tables and legends; the method's when left out")
+    settings: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
+    partial: str | None = Field(default=None, description="why this scale cannot judge the published value")
+
+
+class Experiment(Settings):
+    """A data set, what is asked, who is asked, and what the paper says."""
+
+    title: str
+    dataset: dict[str, Any] = Field(description="name of the data set, and its settings")
+    evaluation: Evaluation
+    methods: dict[Name, Run]
+    published: tuple[Published, ...] = ()
+
+
+class Scale(Settings):
+    """How much of everything: seeds, and overrides of the experiments."""
+
+    title: str
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    partial: str | None = Field(default=None, description="why no published value can be judged at this scale")
+    experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class ProjectSettings(Settings):
+    """The keys of ``config.yaml``."""
+
+    scale: str = "laptop"
+    experiments: tuple[str, ...] = Field(min_length=1)
+    results: str = "results"
+    tensorboard: bool = False
+
+
+class ResolvedExperiment:
+    """An experiment at a scale, whose every setting is known and valid."""
+
+    def __init__(self, name: str, parts: Experiment, scale_name: str, scale: Scale, where: str) -> None:
+        self.name, self.scale, self.seeds = name, scale_name, scale.seeds
+        self.title, self.published = parts.title, parts.published
+        self.data = DataConfig(
+            experiment=name,
+            seeds=scale.seeds,
+            dataset=_complete_dataset(parts.dataset, where),
+            evaluation=parts.evaluation,
+        )
+        self.runs = {
+            run: self._resolve(run, settings, scale, f"{where}: methods.{run}.settings")
+            for run, settings in parts.methods.items()
+        }
+
+    def _resolve(self, name: str, run: Run, scale: Scale, where: str) -> RunConfig:
+        method = build_method(run.method or name, run.settings, where)
+        settings = method.settings.model_dump(mode="json")
+        evaluation = self.data.evaluation
+        return RunConfig(
+            experiment=self.name,
+            run=name,
+            method=run.method or name,
+            dataset=self.data.dataset,
+            sampling=SamplingPlan(
+                times=evaluation.times,
+                n_samples=evaluation.n_samples,
+                history_samples=evaluation.history_samples,
+                solver=settings.pop("sampling", {}),
+            ),
+            settings=settings,
+            about=About(
+                title=run.title or method.title,
+                control=method.control,
+                trained=isinstance(method, TrainedMethod),
+                partial=run.partial or scale.partial,
+            ),
+        )
+
+
+def _complete_dataset(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return {"name": settings.get("name"), **build_dataset(settings, where).settings.model_dump(mode="json")}
+
+
+class Project:
+    """All that is to run, read from ``config.yaml`` and what lies beside it.
+
+    Parameters
+    ----------
+    folder
+        Holds ``config.yaml``, ``scales/`` and ``experiments/``.
+    overrides
+        Values that take the place of those in ``config.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        The first thing that is wrong, in one sentence.
+    """
+
+    def __init__(self, folder: Path, overrides: Mapping[str, Any] | None = None) -> None:
+        base = folder / "config.yaml"
+        settings = parse(ProjectSettings, merge(read_yaml(base), overrides or {}), str(base))
+        scale_file = _choose(folder / "scales", settings.scale, "scale")
+        scale = parse(Scale, read_yaml(scale_file), str(scale_file))
+        known = _stems(folder / "experiments")
+        for name in scale.experiments:
+            if name not in known:
+                raise ConfigError(
+                    f"{scale_file}: experiments.{name}: there is no such experiment; {nearest(name, known)}"
+                )
+        self.scale = settings.scale
+        self.results = Path(settings.results)
+        self.tensorboard = settings.tensorboard
+        self.experiments: dict[str, ResolvedExperiment] = {}
+        for name in settings.experiments:
+            file = _choose(folder / "experiments", name, "experiment")
+            override = scale.experiments.get(name, {})
+            where = f"{file} with {scale_file}" if override else str(file)
+            parts = parse(Experiment, merge(read_yaml(file), override), where)
+            for entry in parts.published:
+                if entry.metric not in {m.label for m in parts.evaluation.metrics}:
+                    raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
+            self.experiments[name] = ResolvedExperiment(name, parts, settings.scale, scale, where)
+
+
+def _stems(folder: Path) -> list[str]:
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def _choose(folder: Path, name: str, what: str) -> Path:
+    if name not in _stems(folder):
+        raise ConfigError(f"there is no {what} '{name}' in {folder}; {nearest(name, _stems(folder))}")
+    return folder / f"{name}.yaml"
+
+
+def schemas() -> dict[str, Any]:
+    """JSON schemas of everything that can be set, with defaults and descriptions, by name."""
+    from am import plugins
+
+    models: dict[str, type[Settings]] = {"config": ProjectSettings, "scale": Scale, "experiment": Experiment}
+    for package, attribute in (("am.methods", "METHOD"), ("am.datasets", "DATASET")):
+        for name in plugins.names(package):
+            kind = getattr(plugins.load(package, name), attribute)
+            models[f"{package.rpartition('.')[2]}/{name}"] = kind.settings_type
+    return {name: model.model_json_schema() for name, model in models.items()}

@@ -1,0 +1,70 @@
+"""Settings of metrics; nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from am.config import Settings
+
+
+class _Metric(Settings):
+    name: str | None = Field(default=None, description="name in tables; the kind when left out")
+    max_points: PositiveInt | None = Field(default=None, description="use the first so many points of each sample")
+
+    @property
+    def label(self) -> str:
+        """The metric's name in tables."""
+        kind: str = self.kind  # type: ignore[attr-defined]
+        return self.name or kind
+
+
+class Mmd(_Metric):
+    """Unbiased squared maximum mean discrepancy, Gaussian kernels summed."""
+
+    kind: Literal["mmd"] = "mmd"
+    scales: tuple[PositiveFloat, ...] = Field(
+        default=(1e-4, 1e-4, 1e-4), min_length=1, description="kernel = sum of exp(-scale * squared distance)"
+    )
+    absolute: bool = Field(default=True, description="report the absolute value, as published")
+
+
+class Wasserstein1(_Metric):
+    """Exact optimal transport with Euclidean cost."""
+
+    kind: Literal["wasserstein1"] = "wasserstein1"
+
+
+class Wasserstein2(_Metric):
+    """Square root of exact optimal transport with squared Euclidean cost."""
+
+    kind: Literal["wasserstein2"] = "wasserstein2"
+
+
+class SlicedWasserstein(_Metric):
+    """Mean over random directions of a one-dimensional Wasserstein distance."""
+
+    kind: Literal["sliced_wasserstein"] = "sliced_wasserstein"
+    order: Literal[1, 2] = 2
+    projections: PositiveInt = 200
+
+
+class Energy(_Metric):
+    """Energy distance."""
+
+    kind: Literal["energy"] = "energy"
+
+
+class Sinkhorn(_Metric):
+    """Debiased Sinkhorn divergence."""
+
+    kind: Literal["sinkhorn"] = "sinkhorn"
+    p: Literal[1, 2] = 2
+    blur: PositiveFloat = Field(default=0.05, description="square root (p = 2) of the entropic temperature")
+
+
+MetricSettings = Annotated[
+    Mmd | Wasserstein1 | Wasserstein2 | SlicedWasserstein | Energy | Sinkhorn, Field(discriminator="kind")
+]
+"""Settings of any metric, told apart by ``kind``."""

@@ -1,0 +1,157 @@
+"""One run, whose every setting is known: what each step reads from a ``config.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from am import plugins
+from am.config import ConfigError, Settings, digest, parse, read_yaml
+from am.datasets.contract import Dataset
+from am.methods.contract import Method, TrainedMethod
+from am.metrics.settings import MetricSettings
+from am.results.code_digest import code_digest
+
+Time = Annotated[float, Field(gt=0, le=1)]
+
+
+class Evaluation(Settings):
+    """What is asked of every method of an experiment."""
+
+    times: tuple[Time, ...] = Field(min_length=1, description="times to predict, in (0, 1], increasing")
+    n_samples: PositiveInt = Field(description="particles, and points of the truth at each time")
+    metrics: tuple[MetricSettings, ...] = Field(min_length=1, description="distances to the truth; the first leads")
+    floor_repeats: PositiveInt = Field(default=20, description="pairs of samples of the truth behind the floor")
+    history_samples: PositiveInt = Field(default=1000, description="particles for the metric along training")
+    snapshot_times: PositiveInt = Field(default=21, description="equal times at which data.h5ad holds training points")
+    snapshot_size: NonNegativeInt = Field(default=2000, description="training points at each of them")
+
+    @field_validator("times")
+    @classmethod
+    def _increasing(cls, times: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b <= a for a, b in pairwise(times)):
+            raise ValueError("times must increase")
+        return times
+
+
+class SamplingPlan(Settings):
+    """What samples depend on, beside the weights."""
+
+    times: tuple[Time, ...]
+    n_samples: PositiveInt
+    history_samples: PositiveInt = 1000
+    solver: dict[str, Any] | None = Field(default_factory=dict, description="the method's ``sampling`` settings")
+
+
+class About(Settings):
+    """What tables and figures say of a run; no number depends on it."""
+
+    title: str
+    control: bool = False
+    trained: bool = True
+    partial: str | None = None
+
+
+class RunConfig(Settings):
+    """A row of an experiment: ``<experiment>/<run>/config.yaml``."""
+
+    experiment: str
+    run: str
+    method: str
+    dataset: dict[str, Any]
+    settings: dict[str, Any]
+    sampling: SamplingPlan
+    about: About
+
+    def build_method(self, where: str = "settings") -> Method:
+        """The method, with all its settings."""
+        solver = {"sampling": self.sampling.solver} if self.sampling.solver else {}
+        return build_method(self.method, {**self.settings, **solver}, where)
+
+    def build_dataset(self, where: str = "dataset") -> Dataset:
+        """The data set."""
+        return build_dataset(self.dataset, where)
+
+    def key(self, seed: int) -> str:
+        """Name of the run with this seed, from which its random numbers derive."""
+        return f"{self.experiment}/{self.run}/{seed}"
+
+    @property
+    def training_digest(self) -> str:
+        """Changes when, and only when, a setting that weights depend on does."""
+        return digest(self.model_dump(mode="json", include={"experiment", "run", "method", "dataset", "settings"}))
+
+    @property
+    def sampling_digest(self) -> str:
+        """Changes when, and only when, a setting that samples depend on does."""
+        return digest(self.model_dump(mode="json", exclude={"about"}))
+
+    def code_digest(self, step: str) -> str:
+        """Digest of the code that ``step`` runs for this method on this data set."""
+        return step_digest(step, f"am.methods.{self.method}", f"am.datasets.{self.dataset['name']}")
+
+
+class DataConfig(Settings):
+    """What an experiment's data and truth depend on: ``<experiment>/config.yaml``."""
+
+    experiment: str
+    seeds: tuple[NonNegativeInt, ...]
+    dataset: dict[str, Any]
+    evaluation: Evaluation
+
+    def build_dataset(self, where: str = "dataset") -> Dataset:
+        """The data set."""
+        return build_dataset(self.dataset, where)
+
+    def code_digest(self, step: str) -> str:
+        """Digest of the code that ``step`` runs for this data set."""
+        return step_digest(step, f"am.datasets.{self.dataset['name']}")
+
+
+def step_digest(step: str, *modules: str) -> str:
+    """Digest of the code of a step and of plug-ins that it loads by name.
+
+    A plug-in of another distribution counts by its name alone.
+    """
+    own = {f"am.{kind}.{name}" for kind in ("methods", "datasets") for name in plugins.own_names(f"am.{kind}")}
+    foreign = [module for module in modules if module not in own]
+    base = code_digest([f"am.steps.{step}", *(module for module in modules if module in own)])
+    return digest([base, foreign]) if foreign else base
+
+
+def build_dataset(settings: Mapping[str, Any], where: str) -> Dataset:
+    """The data set that a ``dataset`` section describes."""
+    options = dict(settings)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: dataset.name: this key is required")
+    kind: type[Dataset] = plugins.load("am.datasets", name).DATASET
+    return kind(parse(kind.settings_type, options, f"{where}: dataset"))
+
+
+def build_method(name: str, settings: Mapping[str, Any], where: str) -> Method:
+    """The method ``name`` with its settings."""
+    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    return kind(parse(kind.settings_type, settings, where))
+
+
+def build_trained_method(run: RunConfig, where: str) -> TrainedMethod:
+    """The method of a run that trains."""
+    method = run.build_method(where)
+    if not isinstance(method, TrainedMethod):
+        raise ConfigError(f"{where}: the method '{run.method}' has nothing to train")
+    return method
+
+
+def read_run(path: Path) -> RunConfig:
+    """Read a run's ``config.yaml``."""
+    return parse(RunConfig, read_yaml(path), str(path))
+
+
+def read_data_config(path: Path) -> DataConfig:
+    """Read an experiment's ``config.yaml``."""
+    return parse(DataConfig, read_yaml(path), str(path))

@@ -1,0 +1,92 @@
+"""Measure predictions against the truth: ``metrics.csv``, ``floor.csv`` and ``history.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from am.data.samples import Samples, read_samples
+from am.data.snapshots import Snapshots, read_snapshots
+from am.metrics.evaluate import evaluate as measure
+from am.metrics.settings import MetricSettings
+from am.randomness import generator
+from am.results.tidy import FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
+from am.runs import Evaluation, read_data_config, read_run
+from am.steps.sample import Sampler, choose_device, flat, snapshots
+
+
+def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, seed: int) -> None:
+    """Every metric at every time, between ``samples`` and the test points of the seed."""
+    plan = read_data_config(config)
+    truth, predicted = read_snapshots(data), read_samples(samples)
+    rows = _against_truth(plan.evaluation, plan.evaluation.metrics, predicted, truth, seed, plan.evaluation.n_samples)
+    _write(
+        ({"experiment": plan.experiment, "method": method, "seed": seed, **row} for row in rows), METRIC_COLUMNS, out
+    )
+
+
+def floor(config: Path, out: Path) -> None:
+    """The same metrics between independent samples of the truth, for both sample sizes in use."""
+    plan = read_data_config(config)
+    truth, evaluation = plan.build_dataset(str(config)).truth(), plan.evaluation
+    rows: list[dict[str, Any]] = []
+    for n in sorted({evaluation.n_samples, evaluation.history_samples}):
+        for repeat in range(evaluation.floor_repeats):
+            for time in evaluation.times:
+                rng = generator(plan.experiment, FLOOR, n, repeat, time)
+                x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
+                for metric in evaluation.metrics:
+                    value = measure(metric, x, y, _directions(metric, time))
+                    rows.append(_row(time, metric, value, n) | {"seed": repeat})
+    _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
+
+
+def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path, seed: int, device: str) -> None:
+    """The leading metric, averaged over times, with the averaged weights kept along training."""
+    plan, run = read_data_config(config), read_run(run_config)
+    evaluation, truth = plan.evaluation, read_snapshots(data)
+    sampler = Sampler(run, data, seed, choose_device(device), str(run_config))
+    metric, n = evaluation.metrics[0], evaluation.history_samples
+    rows: list[dict[str, Any]] = []
+    for step, tensors in snapshots(weights):
+        sampler.load(tensors, str(weights))
+        predicted = flat(sampler.predict(n), run.sampling.times)
+        values = [row["value"] for row in _against_truth(evaluation, [metric], predicted, truth, seed, n)]
+        rows.append({"iteration": step, "value": sum(values) / len(values)})
+    fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label, "n_samples": n}
+    _write(({**fixed, **row} for row in rows), HISTORY_COLUMNS, out)
+
+
+def _against_truth(
+    evaluation: Evaluation,
+    metrics: Iterable[MetricSettings],
+    predicted: Samples,
+    truth: Snapshots,
+    seed: int,
+    n: int,
+) -> Iterable[dict[str, Any]]:
+    for time in evaluation.times:
+        x, log_weight = predicted.at(time)
+        y = truth.test(seed, time)[:n]
+        weight = None if log_weight is None else torch.from_numpy(log_weight)
+        for metric in metrics:
+            value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), _directions(metric, time), weight)
+            yield _row(time, metric, value, len(x))
+
+
+def _directions(metric: MetricSettings, time: float) -> torch.Generator:
+    """Randomness inside a metric (directions of slices): the same for every method, so that rows can be compared."""
+    return generator("metric", metric.label, time)
+
+
+def _row(time: float, metric: MetricSettings, value: float | Tensor, n: int) -> dict[str, Any]:
+    return {"time": time, "metric": metric.label, "value": float(value), "n_samples": min(n, metric.max_points or n)}
+
+
+def _write(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], out: Path) -> None:
+    write_tidy(pd.DataFrame(rows, columns=list(columns)), out)

@@ -1,0 +1,110 @@
+"""Push particles with a trained method, or a control: ``samples.npz``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from am.config import ConfigError
+from am.data.samples import Samples, write_samples
+from am.data.snapshots import read_snapshots
+from am.marginals.marginals import Marginals
+from am.methods.contract import Method, Prediction, TrainedMethod
+from am.randomness import generator
+from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
+from am.runs import RunConfig, read_run
+from am.training.checkpoint import load_weights, read_tensors
+
+
+def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = None, device: str = "auto") -> None:
+    """Predict ``n_samples`` particles at every time asked for, from the test points at t = 0.
+
+    ``provenance.json`` appears beside ``out``.
+    """
+    started = datetime.now(UTC)
+    run = read_run(config)
+    sampler = Sampler(run, data, seed, choose_device(device), str(config))
+    if isinstance(sampler.method, TrainedMethod) == (model is None):
+        raise ConfigError(f"{config}: the method '{run.method}' {'needs' if model is None else 'takes no'} --model")
+    if model is not None:
+        sampler.load(read_tensors(model)[0], str(model))
+    clock = time.monotonic()
+    prediction = sampler.predict(run.sampling.n_samples)
+    seconds = time.monotonic() - clock
+    write_samples(flat(prediction, run.sampling.times), out)
+    training = read_provenance(model.with_name("training.json")) if model is not None else None
+    record = collect(
+        code_digest=run.code_digest("sample"),
+        settings=run.model_dump(mode="json", exclude={"about"}),
+        data={data.name: data} | ({model.name: model} if model else {}),
+        device=sampler.device.type,
+        seed=seed,
+        started=started,
+        train_seconds=training["train_seconds"] if training else None,
+        sample_seconds=seconds,
+        nfe=prediction.nfe,
+        peak_memory_bytes=max(peak_memory(), (training["peak_memory_bytes"] or 0) if training else 0),
+    )
+    write_provenance(record, out.with_name("provenance.json"))
+
+
+class Sampler:
+    """A method with its start and its network, ready to predict with one set of weights after another."""
+
+    def __init__(self, run: RunConfig, data: Path, seed: int, device: torch.device, where: str) -> None:
+        self.run, self.seed, self.device = run, seed, device
+        self.method: Method = run.build_method(where)
+        dataset = run.build_dataset(where)
+        self._start = torch.from_numpy(read_snapshots(data).test(seed, 0.0)).to(device)
+        self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
+        self._network: Any = None
+        if isinstance(self.method, TrainedMethod):
+            self._network = self.method.build(dataset.marginals(data), generator(run.key(seed), "build")).to(device)
+
+    def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
+        """Put weights into the network."""
+        load_weights(self._network, weights, where)
+
+    def predict(self, n: int) -> Prediction:
+        """Move the first ``n`` test points at t = 0 to all times, t = 0 included."""
+        if n > len(self._start):
+            raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(self._start)}")
+        torch.set_flush_denormal(True)
+        times = torch.tensor([0.0, *self.run.sampling.times], device=self.device)
+        rng = generator(self.run.key(self.seed), "sample", device=self.device)
+        return self.method.sample(self._network, self._start[:n], times, rng, self._truth)
+
+
+def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:
+    """Particles at the times after the first, time after time."""
+    n = prediction.x.shape[1]
+    weight = prediction.log_weight
+    return Samples(
+        prediction.x[1:].flatten(0, 1).cpu().numpy().astype(np.float32),
+        np.repeat(np.array(times), n),
+        None if weight is None else weight[1:].flatten().cpu().numpy().astype(np.float32),
+    )
+
+
+def snapshots(path: Path) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    """Step and weights of each snapshot in ``snapshots.safetensors``, in order."""
+    by_step: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in read_tensors(path)[0].items():
+        step, _, rest = name.partition("/")
+        by_step.setdefault(int(step), {})[rest] = tensor
+    yield from sorted(by_step.items())
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}': no GPU can be used here; try --device cpu")
+    return torch.device(name)

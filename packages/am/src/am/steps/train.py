@@ -1,0 +1,100 @@
+"""Train a method on a data set with a seed: ``model.safetensors`` and what belongs to it."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+from am.data.snapshots import read_snapshots
+from am.randomness import derive_seed, generator
+from am.results.files import atomic
+from am.results.provenance import collect, peak_memory, write_provenance
+from am.runs import build_trained_method, read_run
+from am.training.checkpoint import write_tensors
+from am.training.loop import train as fit
+
+
+def train(
+    config: Path,
+    data: Path,
+    out: Path,
+    seed: int,
+    accelerator: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    tensorboard: bool = False,
+) -> None:
+    """Train, or continue what a killed job left beside ``out``.
+
+    Beside ``out`` appear ``snapshots.safetensors`` (averaged weights along the way), ``training.csv`` and
+    ``training.json`` (provenance). The resumable state lies in ``state/<digest of the settings>/``, so a
+    change of settings never meets the state of others; it is removed once all is written.
+    """
+    started = datetime.now(UTC)
+    run = read_run(config)
+    method = build_trained_method(run, str(config))
+    key, folder = run.key(seed), out.parent
+    fabric = launch(accelerator, devices, nodes)
+    read_snapshots(data)  # refuses bad data before hours are spent
+    marginals = run.build_dataset(str(config)).marginals(data)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(key, "weights"))
+        network = method.build(marginals, generator(key, "build"))
+    state = folder / "state" / run.training_digest[:16]
+    trained = fit(
+        network,
+        method.loss,
+        marginals,
+        method.settings.training,
+        key=key,
+        state=state,
+        fabric=fabric,
+        tensorboard=folder / "tensorboard" if tensorboard else None,
+    )
+    if not fabric.is_global_zero:
+        return
+    about = {"run": key, "method": run.method, "training_digest": run.training_digest}
+    snapshots = {f"{step}/{name}": t for step, tensors in trained.snapshots.items() for name, t in tensors.items()}
+    write_tensors(folder / "snapshots.safetensors", snapshots, about)
+    with atomic(folder / "training.csv") as temporary:
+        shutil.copyfile(trained.log, temporary)
+    record = collect(
+        code_digest=run.code_digest("train"),
+        settings=run.model_dump(mode="json", exclude={"about"}),
+        data={data.name: data},
+        device=device_name(fabric.device),
+        seed=seed,
+        started=started,
+        train_seconds=trained.seconds,
+        peak_memory_bytes=peak_memory(),
+    )
+    write_provenance(record, folder / "training.json")
+    write_tensors(out, trained.weights, about)
+    shutil.rmtree(folder / "state")
+
+
+def launch(accelerator: str, devices: int, nodes: int) -> Fabric:
+    """Start as many processes as asked for: by Slurm where it started a task for each, else from here."""
+    processes = devices * nodes
+    several = processes > 1
+    by_slurm = SLURMEnvironment.detect() and several
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if several else "auto",
+        plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
+    )
+    fabric.launch()
+    return fabric
+
+
+def device_name(device: torch.device) -> str:
+    """The kind of device, and for a GPU its model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
