@@ -1,0 +1,41 @@
+# Reproduces "Action Matching: Learning Stochastic Dynamics from Samples" (ICML 2023), step by step:
+#
+#     resolve -> prepare -> train -> sample -> evaluate -> tabulate, draw -> verify
+#
+# What runs is said in config/config.yaml; every setting is checked before the DAG is built.
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from am.config import ConfigError
+from am.experiments import Project
+
+min_version("9.0")
+
+
+workdir: workflow.basedir
+
+
+container: None
+report: "workflow/report/workflow.rst"
+
+
+try:
+    PROJECT = Project(Path("config"), config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/verify.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [f for e in PROJECT.experiments.values() for f in every_run("samples.npz", e)],

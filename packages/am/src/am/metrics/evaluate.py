@@ -1,0 +1,33 @@
+"""Any metric, from its settings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from am.metrics.energy import energy_distance
+from am.metrics.mmd import mmd_squared
+from am.metrics.settings import Energy, MetricSettings, Mmd, Sinkhorn, SlicedWasserstein, Wasserstein1
+from am.metrics.sinkhorn import sinkhorn_divergence
+from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
+
+
+def evaluate(
+    metric: MetricSettings, x: Tensor, y: Tensor, generator: torch.Generator, x_log_weight: Tensor | None = None
+) -> float:
+    """Distance between (n, d) and (m, d) samples; ``generator`` serves metrics that are random themselves."""
+    x, y = x[: metric.max_points], y[: metric.max_points]
+    weight = None if x_log_weight is None else x_log_weight[: metric.max_points]
+    match metric:
+        case Mmd():
+            value = mmd_squared(x, y, metric.scales, weight)
+            return abs(value) if metric.absolute else value
+        case Energy():
+            return energy_distance(x, y, weight)
+        case Wasserstein1():
+            return wasserstein1(x, y, weight)
+        case SlicedWasserstein():
+            return sliced_wasserstein(x, y, generator, metric.projections, metric.order, weight)
+        case Sinkhorn():
+            return sinkhorn_divergence(x, y, metric.blur, metric.p, weight)
+    return wasserstein2(x, y, weight)

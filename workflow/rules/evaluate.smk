@@ -1,0 +1,80 @@
+rule sample_method:
+    """Push the test particles of a seed from t = 0 to every time that the experiment asks about."""
+    input:
+        run=ancient(rules.resolve_run.output),
+        data=ancient(rules.prepare_data.output),
+        model=lambda w: rules.train_method.output.model if run(w).about.trained else [],
+    output:
+        samples=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/samples.npz",
+        provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/provenance.json",
+    params:
+        settings=lambda w: run(w).sampling_digest,
+        code=lambda w: run(w).code_digest("sample"),
+        data=data_digest,
+        model=lambda w, input: f"--model {input.model}" if input.get("model") else "",
+    threads: 1
+    group:
+        "predict"
+    log:
+        f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    shell:
+        "am sample --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads} {params.model}"
+        " --out {output.samples} 2> {log}"
+
+
+rule evaluate_samples:
+    """Measure predictions against the truth."""
+    input:
+        config=ancient(rules.resolve_data.output),
+        data=ancient(rules.prepare_data.output),
+        samples=rules.sample_method.output.samples,
+    output:
+        f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
+    params:
+        code=lambda w: step_digest("evaluate"),
+        data=data_digest,
+    threads: 1
+    group:
+        "predict"
+    log:
+        f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{{seed}}.log",
+    shell:
+        "am evaluate --config {input.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
+        " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
+
+
+rule measure_history:
+    """Measure the weights kept along training."""
+    input:
+        config=ancient(rules.resolve_data.output),
+        run=ancient(rules.resolve_run.output),
+        data=ancient(rules.prepare_data.output),
+        snapshots=rules.train_method.output.snapshots,
+    output:
+        f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/history.csv",
+    params:
+        settings=lambda w: run(w).sampling_digest,
+        code=lambda w: [run(w).code_digest("sample"), step_digest("evaluate")],
+        data=data_digest,
+    threads: 1
+    log:
+        f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{{seed}}.log",
+    shell:
+        "am history --config {input.config} --run {input.run} --data {input.data} --snapshots {input.snapshots}"
+        " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
+
+
+rule measure_floor:
+    """Measure samples of the truth against each other."""
+    input:
+        config=ancient(rules.resolve_data.output),
+    output:
+        f"{OUT}/{{experiment}}/floor.csv",
+    params:
+        code=lambda w: step_digest("evaluate"),
+        data=data_digest,
+    threads: 1
+    log:
+        f"{OUT}/logs/measure_floor/{{experiment}}.log",
+    shell:
+        "am floor --config {input.config} --threads {threads} --out {output} 2> {log}"

@@ -1,0 +1,23 @@
+rule train_method:
+    """Train one method with one seed. A killed job, started again, continues from its last checkpoint."""
+    input:
+        run=ancient(rules.resolve_run.output),
+        data=ancient(rules.prepare_data.output),
+    output:
+        model=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/model.safetensors",
+        snapshots=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/snapshots.safetensors",
+        losses=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/training.csv",
+        provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/training.json",
+    params:
+        settings=lambda w: run(w).training_digest,
+        code=lambda w: run(w).code_digest("train"),
+        data=data_digest,
+        tensorboard="--tensorboard" if PROJECT.tensorboard else "",
+    threads: 1
+    resources:
+        gpu=1,
+    log:
+        f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    shell:
+        "am train --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads}"
+        " {params.tensorboard} --out {output.model} 2>> {log}"
