@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from am.marginals.inverse_cdf import InverseCdf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from am.marginals.inverse_cdf import InverseCdf
 
 PROBABILITIES = torch.cat(
     [torch.linspace(1e-5, 1 - 1e-5, 5001, dtype=torch.float64), torch.logspace(-5, -1, 101, dtype=torch.float64)]
@@ -64,6 +65,6 @@ NODAL = InverseCdf(lambda v: (v * (2 - v) * (7 - v)) ** 2 * np.exp(-v), 0.0, 50.
 
 def test_shape_is_kept_and_single_precision_is_taken_as_it_is() -> None:
     u = torch.tensor([[0.25, 0.5], [0.75, 0.125]])
-    x = InverseCdf(lambda v: np.ones_like(v), 2.0, 6.0)(u)
+    x = InverseCdf(np.ones_like, 2.0, 6.0)(u)
     assert x.dtype == torch.float64
     torch.testing.assert_close(x, 2 + 4 * u.double(), atol=1e-12, rtol=0)
