@@ -19,13 +19,13 @@ def laplacian(gradient: Tensor, x: Tensor, probe: Tensor | None = None) -> Tenso
         (n, d) directions of mean zero and unit covariance; None sums the d exact terms.
     """
     if probe is not None:
-        (product,) = torch.autograd.grad((gradient * probe).sum(), x, create_graph=True)
+        (product,) = torch.autograd.grad((gradient * probe).sum(), x, create_graph=True, materialize_grads=True)
         return (product * probe).sum(-1)
-    columns = range(x.shape[-1])
-    return sum(
-        (torch.autograd.grad(gradient[:, i].sum(), x, create_graph=True)[0][:, i] for i in columns),
-        x.new_zeros(len(x)),
-    )
+    trace = x.new_zeros(len(x))
+    for i in range(x.shape[-1]):
+        (row,) = torch.autograd.grad(gradient[:, i].sum(), x, create_graph=True, materialize_grads=True)
+        trace = trace + row[:, i]
+    return trace
 
 
 def entropic_action_matching(

@@ -42,7 +42,9 @@ class Potential(nn.Module, ABC):
             time = time if time.requires_grad else time.detach().requires_grad_()
             x = x if x.requires_grad else x.detach().requires_grad_()
             value = self(time, x)
-            ds_dt, ds_dx = torch.autograd.grad(value.sum(), (time, x), create_graph=differentiable)
+            ds_dt, ds_dx = torch.autograd.grad(
+                value.sum(), (time, x), create_graph=differentiable, materialize_grads=True
+            )
         return Derivatives(value if differentiable else value.detach(), ds_dt, ds_dx)
 
     def gradient(self, time: Tensor, x: Tensor) -> Tensor:
