@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from am.dynamics.settings import LangevinSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def anneal(
     x, path = start, [start]
     step, kick = settings.step_size / 2, math.sqrt(settings.step_size)
     for begin, end in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        time_steps = max(1, math.ceil((end - begin) * settings.time_steps - 1e-6))
+        time_steps = step_count(begin, end, settings.time_steps)
         for i in range(1, time_steps + 1):
             time = x.new_tensor(begin + (end - begin) * i / time_steps)
             for _ in range(settings.langevin_steps):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from am.dynamics.settings import OdeSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
 _FIXED_STEP = {"rk4", "midpoint", "euler"}
 _MAX_STEPS = 10_000  # between two output times; a field that needs more is as good as divergent
@@ -35,7 +34,7 @@ def _grid(times: Tensor, steps: int) -> Tensor:
     """Equal steps from each of ``times`` to the next, so that a fixed-step solver never interpolates."""
     parts = [times[:1]]
     for begin, end in pairwise(times):
-        count = max(1, math.ceil(abs(float(end - begin)) * steps - 1e-3))
+        count = step_count(float(begin), float(end), steps)
         parts.append(torch.lerp(begin, end, torch.arange(1, count + 1).to(times) / count))
     return torch.cat(parts)
 

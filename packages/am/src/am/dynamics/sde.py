@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from am.dynamics.settings import SdeSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times
+from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def simulate(
     field = CountedField(drift)
     x, path = start, [start]
     for begin, end in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        steps = max(1, math.ceil((end - begin) * settings.steps - 1e-6))
+        steps = step_count(begin, end, settings.steps)
         dt = (end - begin) / steps
         for i in range(steps):
             time = x.new_tensor(begin + i * dt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,6 +41,14 @@ def check_times(times: Tensor) -> None:
     """Raise ValueError unless ``times`` is a vector of at least two increasing numbers."""
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() > 0).all()):
         raise ValueError(f"times must be at least two increasing numbers, got {times.tolist()}")
+
+
+def step_count(begin: float, end: float, rate: int) -> int:
+    """Equal steps from ``begin`` to ``end``, at least ``rate`` per unit of time and at least one.
+
+    A thousandth of a step is forgiven: 0.1 in single precision is 0.10000000149.
+    """
+    return max(1, math.ceil(abs(end - begin) * rate - 1e-3))
 
 
 def check_finite(x: Tensor) -> None:
