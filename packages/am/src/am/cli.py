@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from am.config import ConfigError, write_yaml
+
+if TYPE_CHECKING:
+    from am.experiments import ResolvedExperiment
 
 app = typer.Typer(
     name="am",
@@ -25,6 +28,9 @@ ConfigOption = Annotated[Path, typer.Option("--config", help="A config.yaml that
 RunOption = Annotated[Path, typer.Option("--run", help="The run's config.yaml, which `am resolve` wrote.")]
 DataOption = Annotated[Path, typer.Option("--data", help="The data.h5ad that `am prepare` wrote.")]
 OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folder is made.")]
+ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
+ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
+ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
@@ -47,19 +53,17 @@ def methods() -> None:
 
 @app.command()
 def resolve(
-    project: Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")],
-    experiment: Annotated[str, typer.Option(help="Name of the experiment.")],
+    project: ProjectOption,
+    scale: ScaleOption,
+    experiment: ExperimentOption,
     out: OutOption,
-    scale: Annotated[str | None, typer.Option(help="Scale, in place of config.yaml's.")] = None,
     run: Annotated[str | None, typer.Option(help="Row of the experiment; its data when left out.")] = None,
 ) -> None:
     """Write the settings of an experiment's data, or of one of its runs, with every default filled in."""
     from am.config import nearest
-    from am.experiments import Project
     from am.results.files import atomic
 
-    overrides: dict[str, Any] = {"experiments": [experiment]} | ({"scale": scale} if scale else {})
-    resolved = Project(project, overrides).experiments[experiment]
+    resolved = _experiment(project, scale, experiment)
     if run is not None and run not in resolved.runs:
         raise ConfigError(f"{experiment}: there is no run '{run}'; {nearest(run, resolved.runs)}")
     settings = resolved.data if run is None else resolved.runs[run]
@@ -184,6 +188,62 @@ def history(
     from am.steps.evaluate import history as step
 
     step(config, run, data, snapshots, out, seed, device)
+
+
+@app.command()
+def tabulate(
+    project: ProjectOption,
+    scale: ScaleOption,
+    experiment: ExperimentOption,
+    metrics: Annotated[list[Path], typer.Argument(help="The metrics.csv of all runs.")],
+    floor: Annotated[Path, typer.Option(help="The floor.csv that `am floor` wrote.")],
+    out: OutOption,
+) -> None:
+    """Bring the metrics of all runs into tables: means over seeds with intervals, floor, controls, costs."""
+    from am.steps.tabulate import tabulate as step
+
+    step(_experiment(project, scale, experiment), metrics, floor, out)
+
+
+@app.command()
+def draw(
+    figure: Annotated[str, typer.Argument(help="iterations, times, losses, histograms or animation.")],
+    inputs: Annotated[list[Path], typer.Argument(help="The results to show.")],
+    project: ProjectOption,
+    scale: ScaleOption,
+    experiment: ExperimentOption,
+    out: Annotated[list[Path], typer.Option("--out", help="File to write: .pdf, .png or .gif; may be repeated.")],
+) -> None:
+    """Draw a figure of an experiment, with its origin inside the file and beside it."""
+    from am.steps.draw import draw as step
+
+    step(figure, _experiment(project, scale, experiment), inputs, out)
+
+
+@app.command()
+def verify(
+    project: ProjectOption,
+    scale: ScaleOption,
+    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
+    out: OutOption,
+    kept: Annotated[Path, typer.Option(help="Folder of committed metrics of other scales.")] = Path("results/expected"),
+) -> None:
+    """Say, number by number, whether the published result holds: verdict.html, .md and .csv."""
+    from rich.console import Console
+
+    from am.experiments import Project
+    from am.results.verdicts import for_terminal
+    from am.steps.verify import verify as step
+
+    resolved = Project(project, {"scale": scale})
+    metrics = {name: sorted((results / name).rglob("*.csv")) for name in resolved.experiments}
+    Console().print(for_terminal(step(resolved, metrics, kept, out)))
+
+
+def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:
+    from am.experiments import Project
+
+    return Project(project, {"scale": scale, "experiments": [name]}).experiments[name]
 
 
 def _use(threads: int) -> None:

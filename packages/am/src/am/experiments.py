@@ -9,28 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt
 
 from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
 from am.methods.contract import TrainedMethod
+from am.results.labels import Label
+from am.results.published import Published
 from am.runs import About, DataConfig, Evaluation, RunConfig, SamplingPlan, build_dataset, build_method
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
-
-class Published(Settings):
-    """A number of the paper, and how sure we are of it."""
-
-    method: str = Field(description="name of the run that it is compared with")
-    metric: str
-    claim: str = Field(description="what the paper says, in one sentence")
-    value: float | None = Field(default=None, description="null where it was not recovered")
-    spread: float | None = Field(default=None, description="the +- that was printed")
-    spread_of: str | None = Field(default=None, description="what the spread is over")
-    confidence: Literal["official", "restated", "unverified", "not recovered"]
-    source: str
 
 
 class Run(Settings):
@@ -39,7 +28,6 @@ class Run(Settings):
     method: str | None = Field(default=None, description="name of the method; the row's own name when left out")
     title: str | None = Field(default=None, description="words for tables and legends; the method's when left out")
     settings: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
-    partial: str | None = Field(default=None, description="why this scale cannot judge the published value")
 
 
 class Experiment(Settings):
@@ -57,7 +45,6 @@ class Scale(Settings):
 
     title: str
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
-    partial: str | None = Field(default=None, description="why no published value can be judged at this scale")
     experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -83,11 +70,15 @@ class ResolvedExperiment:
             evaluation=parts.evaluation,
         )
         self.runs = {
-            run: self._resolve(run, settings, scale, f"{where}: methods.{run}.settings")
+            run: self._resolve(run, settings, f"{where}: methods.{run}.settings")
             for run, settings in parts.methods.items()
         }
 
-    def _resolve(self, name: str, run: Run, scale: Scale, where: str) -> RunConfig:
+    def labels(self) -> list[Label]:
+        """What tables and figures call the runs, in the order of the experiment's file."""
+        return [Label(name, run.about.title, run.about.control) for name, run in self.runs.items()]
+
+    def _resolve(self, name: str, run: Run, where: str) -> RunConfig:
         method = build_method(run.method or name, run.settings, where)
         settings = method.settings.model_dump(mode="json")
         evaluation = self.data.evaluation
@@ -107,7 +98,6 @@ class ResolvedExperiment:
                 title=run.title or method.title,
                 control=method.control,
                 trained=isinstance(method, TrainedMethod),
-                partial=run.partial or scale.partial,
             ),
         )
 

@@ -53,7 +53,6 @@ class About(Settings):
     title: str
     control: bool = False
     trained: bool = True
-    partial: str | None = None
 
 
 class RunConfig(Settings):

@@ -23,7 +23,9 @@ class Dataset(ABC):
     settings_type: ClassVar[type[Settings]] = Settings
     """What can be set in an experiment's ``dataset`` section."""
     columns: ClassVar[tuple[str, ...]]
-    """Names of the coordinates, with units, for figures."""
+    """Names of the coordinates."""
+    unit: ClassVar[str] = ""
+    """Unit of all coordinates, for figures."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

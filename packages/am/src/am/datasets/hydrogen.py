@@ -47,6 +47,7 @@ class HydrogenDataset(Dataset):
     settings_type = Settings
     settings: Settings
     columns = ("x", "y", "z")
+    unit = "atomic units"
 
     def marginals(self, data: Path) -> Hydrogen:
         """The exact marginals: no method is kept to the points of a file."""

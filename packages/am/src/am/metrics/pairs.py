@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 512
-"""Points on a side of a block: 512^2 float64 numbers are 2 MiB, about a core's cache, whatever the sizes of the samples."""
+"""Points on a side of a block: 512^2 float64 numbers are 2 MiB, which stay in a core's cache."""
 
 PairFunction = Callable[[Tensor], Tensor]
 """Function of (a, b) squared distances, elementwise; may work in place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -12,6 +12,9 @@ from am.config import Settings
 class _Metric(Settings):
     name: str | None = Field(default=None, description="name in tables; the kind when left out")
     max_points: PositiveInt | None = Field(default=None, description="use the first so many points of each sample")
+
+    quantity: ClassVar[str]
+    """What it measures, for axes."""
 
     @property
     def label(self) -> str:
@@ -24,6 +27,7 @@ class Mmd(_Metric):
     """Unbiased squared maximum mean discrepancy, Gaussian kernels summed."""
 
     kind: Literal["mmd"] = "mmd"
+    quantity = "MMD$^2$"
     scales: tuple[PositiveFloat, ...] = Field(
         default=(1e-4, 1e-4, 1e-4), min_length=1, description="kernel = sum of exp(-scale * squared distance)"
     )
@@ -34,18 +38,21 @@ class Wasserstein1(_Metric):
     """Exact optimal transport with Euclidean cost."""
 
     kind: Literal["wasserstein1"] = "wasserstein1"
+    quantity = "$W_1$"
 
 
 class Wasserstein2(_Metric):
     """Square root of exact optimal transport with squared Euclidean cost."""
 
     kind: Literal["wasserstein2"] = "wasserstein2"
+    quantity = "$W_2$"
 
 
 class SlicedWasserstein(_Metric):
     """Mean over random directions of a one-dimensional Wasserstein distance."""
 
     kind: Literal["sliced_wasserstein"] = "sliced_wasserstein"
+    quantity = "sliced Wasserstein"
     order: Literal[1, 2] = 2
     projections: PositiveInt = 200
 
@@ -54,12 +61,14 @@ class Energy(_Metric):
     """Energy distance."""
 
     kind: Literal["energy"] = "energy"
+    quantity = "energy distance"
 
 
 class Sinkhorn(_Metric):
     """Debiased Sinkhorn divergence."""
 
     kind: Literal["sinkhorn"] = "sinkhorn"
+    quantity = "Sinkhorn divergence"
     p: Literal[1, 2] = 2
     blur: PositiveFloat = Field(default=0.05, description="square root (p = 2) of the entropic temperature")
 

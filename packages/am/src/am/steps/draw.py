@@ -1,0 +1,128 @@
+"""Draw the figures of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from am.config import ConfigError, nearest
+from am.data.snapshots import read_snapshots
+from am.experiments import ResolvedExperiment
+from am.results.figures.animation import animation
+from am.results.figures.histograms import histograms
+from am.results.figures.metric_over_iterations import metric_over_iterations
+from am.results.figures.metric_over_time import metric_over_time
+from am.results.figures.saving import save_animation, save_figure
+from am.results.figures.training_losses import training_losses
+from am.results.provenance import Origin, origin
+from am.results.samples import Samples, read_samples
+from am.results.tidy import read_history, read_metrics
+from am.runs import step_digest
+
+Draw = Callable[[ResolvedExperiment, Sequence[Path], Sequence[Path], Origin], None]
+
+
+def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path]) -> None:
+    """Draw one figure into each of ``out``, by suffix (PDF, PNG; GIF for the animation).
+
+    Parameters
+    ----------
+    figure
+        A key of :data:`FIGURES`.
+    inputs
+        Results to show, told apart by their names and the folders that they lie in.
+
+    Raises
+    ------
+    ConfigError
+        There is no such figure; names the nearest.
+    """
+    if figure not in FIGURES:
+        raise ConfigError(f"there is no figure '{figure}'; {nearest(figure, FIGURES)}")
+    FIGURES[figure](experiment, inputs, out, origin(inputs, step_digest("draw")))
+
+
+def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    metric = experiment.data.evaluation.metrics[0]
+    figure = metric_over_iterations(
+        read_history(_named("history.csv", inputs)),
+        read_metrics(_named("floor.csv", inputs)),
+        experiment.labels(),
+        metric.label,
+        metric.quantity,
+    )
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    metric = experiment.data.evaluation.metrics[0]
+    figure = metric_over_time(
+        read_metrics(_named("metrics.csv", inputs)),
+        read_metrics(_named("floor.csv", inputs)),
+        experiment.labels(),
+        metric.label,
+        metric.quantity,
+    )
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _losses(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    frames = [pd.read_csv(path).assign(method=_run(path), seed=_seed(path)) for path in inputs]
+    figure = training_losses(pd.concat(frames, ignore_index=True), experiment.labels())
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _histograms(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    truth, models = _clouds(experiment, inputs)
+    times = experiment.data.evaluation.times
+    shown = [times[round(i * (len(times) - 1) / 4)] for i in range(5)] if len(times) > 5 else list(times)
+    dataset = experiment.data.build_dataset()
+    figure = histograms(truth, models, shown, dataset.columns, dataset.unit)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _animation(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    truth, models = _clouds(experiment, inputs)
+    dataset = experiment.data.build_dataset()
+    frames = animation(truth, models, dataset.columns, dataset.unit)
+    for path in out:
+        save_animation(frames, 500, path, made_of)
+
+
+def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Samples, list[tuple[str, Samples]]]:
+    """The truth of the first seed, and what each method predicts with that seed, by title."""
+    (data,) = _named("data.h5ad", inputs)
+    points = read_snapshots(data)
+    chosen = (points.split == "test") & (points.seed == experiment.seeds[0]) & (points.time > 0)
+    truth = Samples(points.x[chosen], points.time[chosen])
+    titles = {label.method: label.title for label in experiment.labels()}
+    models = [(titles[_run(path)], read_samples(path)) for path in _named("samples.npz", inputs)]
+    return truth, models
+
+
+def _named(name: str, paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if path.name == name]
+
+
+def _run(path: Path) -> str:
+    return path.parent.parent.name
+
+
+def _seed(path: Path) -> int:
+    return int(path.parent.name.removeprefix("seed"))
+
+
+FIGURES: Mapping[str, Draw] = {
+    "iterations": _iterations,
+    "times": _times,
+    "losses": _losses,
+    "histograms": _histograms,
+    "animation": _animation,
+}
+"""Figures by name."""

@@ -1,0 +1,52 @@
+"""Say, number by number, whether the published result holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from am.experiments import Project, ResolvedExperiment
+from am.results.provenance import origin
+from am.results.tables import read_costs, summarise
+from am.results.tidy import read_metrics
+from am.results.verdicts import Judgement, judge, write_verdicts
+from am.runs import step_digest
+
+
+def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, out: Path) -> list[Judgement]:
+    """Judge every published number of the project.
+
+    Parameters
+    ----------
+    metrics
+        For each experiment, the ``metrics.csv`` of its runs and its ``floor.csv``.
+    kept
+        Folder of committed metrics, ``<scale>/<experiment>/``: numbers of scales that cannot be made
+        again in minutes are judged beside those of this one.
+    out
+        The page; the same as CSV and Markdown appear beside it.
+    """
+    judgements: list[Judgement] = []
+    inputs: list[Path] = []
+    for name, experiment in project.experiments.items():
+        judgements += _judged(experiment, metrics[name], project.scale)
+        inputs += metrics[name]
+        for folder in sorted(kept.glob(f"*/{name}")):
+            scale = folder.parent.name
+            if scale != project.scale:
+                files = sorted(folder.rglob("*.csv"))
+                judgements += [one for one in _judged(experiment, files, scale) if one.seeds]
+                inputs += files
+    made_of = origin(inputs, step_digest("verify"))
+    write_verdicts(judgements, out.with_suffix(".csv"), out.with_suffix(".md"), out, made_of)
+    return judgements
+
+
+def _judged(experiment: ResolvedExperiment, files: Sequence[Path], scale: str) -> list[Judgement]:
+    floors = [file for file in files if file.name == "floor.csv"]
+    runs = [file for file in files if file.name == "metrics.csv"]
+    title = f"{experiment.name} ({scale})"
+    values, floor = (read_metrics(paths).assign(experiment=title) for paths in (runs, floors))
+    labels = experiment.labels()
+    summary = summarise(title, values, floor, labels, experiment.published, read_costs(runs))
+    return judge(title, summary, labels, experiment.published, scale)
