@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 _LIBRARY = Path(__file__).parents[1]
 
@@ -61,14 +62,23 @@ def _file(name: str, root: Path) -> Path | None:
 
 @cache
 def _summary(path: Path, name: str, mtime: int) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module, and the names it may import."""
-    tree = _Stripped().visit(ast.parse(path.read_bytes(), filename=str(path)))
+    """Digest of one module, and the names it may import; ``mtime`` keeps the cache true."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(_imports(tree, package))
+    running = _Running(package)
+    tree = running.visit(ast.parse(path.read_bytes(), filename=str(path)))
+    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(running.imports)
 
 
-class _Stripped(ast.NodeTransformer):
-    """Removes what does not run: strings that stand alone, and branches for type checkers."""
+class _Running(ast.NodeTransformer):
+    """Keeps what runs, and notes what it imports: no strings that stand alone, no branches for type checkers."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.imports: list[str] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        # All of this is about statements, and expressions hold none.
+        return node if isinstance(node, ast.expr) else super().visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -76,18 +86,20 @@ class _Stripped(ast.NodeTransformer):
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        self.generic_visit(node)
         if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node.body = []
+            self.generic_visit(node)
             return node.orelse
+        self.generic_visit(node)
         return node
 
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        self.imports += [alias.name for alias in node.names]
+        return node
 
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            module = ".".join(filter(None, (base, node.module)))
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        base = self.package.rsplit(".", node.level - 1)[0] if node.level else ""
+        module = ".".join(filter(None, (base, node.module)))
+        # What is imported from a package may be one of its modules.
+        self.imports += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        return node
