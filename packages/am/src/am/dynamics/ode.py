@@ -14,20 +14,13 @@ from am.dynamics.settings import OdeSettings
 from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
 _FIXED_STEP = {"rk4", "midpoint", "euler"}
+_COARSE_BETWEEN_STEPS = {"dopri8", "bosh3"}
+"""Methods whose interpolant in torchdiffeq is up to 200 times worse than their tolerance: they step on each time."""
 _MAX_STEPS = 10_000  # between two output times; a field that needs more is as good as divergent
 
 State = TypeVar("State", Tensor, tuple[Tensor, Tensor])
 Slope = Callable[[Tensor, Any], Any]
 """Scalar time and a state -> the state's derivative in time."""
-
-
-def solver_options(settings: OdeSettings, absolute: float = 1.0) -> dict[str, object]:
-    """Keyword arguments of ``torchdiffeq.odeint``; ``absolute`` is the unit that atol is given in."""
-    if settings.method in _FIXED_STEP:
-        options: dict[str, object] = {"grid_constructor": lambda f, y, times: _grid(times, settings.steps)}
-    else:
-        options = {"max_num_steps": _MAX_STEPS}
-    return {"method": settings.method, "rtol": settings.rtol, "atol": settings.atol * absolute, "options": options}
 
 
 def _grid(times: Tensor, steps: int) -> Tensor:
@@ -42,13 +35,30 @@ def _grid(times: Tensor, steps: int) -> Tensor:
 def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, absolute: float = 1.0) -> State:
     """States at ``times``, (T,), which rise or fall; a state is a tensor or a tuple of tensors.
 
+    ``slope`` is asked at no time outside of ``times``; ``absolute`` is the unit that atol is given in.
+
     Raises
     ------
     ValueError
         The solver gave up, or left the finite numbers.
     """
+    options: dict[str, Any]
+    if settings.method in _FIXED_STEP:
+        options = {"grid_constructor": lambda f, y, grid: _grid(grid, settings.steps)}
+    else:
+        landings = times[1:] if settings.method in _COARSE_BETWEEN_STEPS else times[-1:]
+        options = {"max_num_steps": _MAX_STEPS, "step_t": landings}
+    low, high = times.min(), times.max()
     try:
-        path = odeint(slope, state, times, **solver_options(settings, absolute))
+        path = odeint(
+            lambda time, y: slope(time.clamp(low, high), y),  # the guess of a first step may reach too far
+            state,
+            times,
+            method=settings.method,
+            rtol=settings.rtol,
+            atol=settings.atol * absolute,
+            options=options,
+        )
     except AssertionError as error:  # how torchdiffeq reports it
         reason = str(error).partition(":")[0]
         raise ValueError(
