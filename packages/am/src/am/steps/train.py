@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from am.data.snapshots import read_snapshots
 from am.randomness import derive_seed, generator
@@ -17,6 +14,7 @@ from am.results.files import atomic
 from am.results.provenance import collect, peak_memory, write_provenance
 from am.runs import build_trained_method, read_run
 from am.training.checkpoint import write_tensors
+from am.training.devices import device_name, launch
 from am.training.loop import train as fit
 
 
@@ -77,24 +75,3 @@ def train(
     write_provenance(record, folder / "training.json")
     write_tensors(out, trained.weights, about)
     shutil.rmtree(folder / "state")
-
-
-def launch(accelerator: str, devices: int, nodes: int) -> Fabric:
-    """Start as many processes as asked for: by Slurm where it started a task for each, else from here."""
-    processes = devices * nodes
-    several = processes > 1
-    by_slurm = SLURMEnvironment.detect() and several
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if several else "auto",
-        plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
-    )
-    fabric.launch()
-    return fabric
-
-
-def device_name(device: torch.device) -> str:
-    """The kind of device, and for a GPU its model."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

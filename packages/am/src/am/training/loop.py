@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from am.marginals.marginals import Marginals
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
+from am.training.devices import launch
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
@@ -89,7 +90,7 @@ def train(
     CheckpointError
         The checkpoint is corrupt or of another network.
     """
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    fabric = fabric or launch("cpu")
     world = fabric.world_size
     for name in ("batch_size", "boundary_batch_size"):
         if getattr(settings, name) % world:
