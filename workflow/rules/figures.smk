@@ -18,13 +18,10 @@ def shown_in(figure):
 
     def inputs(wildcards):
         e = experiment(wildcards)
-        first = [
-            f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz"
-            for name, config in e.runs.items()
-            if not config.about.control
-        ]
+        first = [f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz" for name in e.pictured]
+        untrained = [path for path in every_run("metrics.csv", e) if path not in every_run("metrics.csv", e, trained=True)]
         return {
-            "iterations": every_run("history.csv", e, trained=True) + [f"{OUT}/{e.name}/floor.csv"],
+            "iterations": every_run("history.csv", e, trained=True) + untrained + [f"{OUT}/{e.name}/floor.csv"],
             "times": every_run("metrics.csv", e) + [f"{OUT}/{e.name}/floor.csv"],
             "losses": every_run("training.csv", e, trained=True),
             "histograms": [f"{OUT}/{e.name}/data.h5ad", *first],

@@ -22,9 +22,11 @@ class ConfigError(ValueError):
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and closed to keys that it does not declare."""
+    """Base of all settings: immutable, closed to keys that it does not declare, and with finite numbers only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -32,7 +34,7 @@ S = TypeVar("S", bound=Settings)
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """A clause that names the closest of ``words``, or lists them all when none is close."""
-    words = sorted(words)
+    words = sorted(set(words))
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -50,13 +52,17 @@ def parse(model: type[S], data: Any, where: str) -> S:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # A mistyped key explains why the right one is missing.
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         path = [str(part) for part in first["loc"]]
         key = ".".join(path) or "the whole"
         if first["type"] == "extra_forbidden":
             fields = _fields_at(model, path[:-1])
             raise ConfigError(f"{where}: {key}: unknown key; {nearest(path[-1], fields)}") from None
-        if first["type"] == "missing":
+        if first["type"] == "union_tag_not_found":
+            key += "." + first["ctx"]["discriminator"].strip("'")
+        if first["type"] in ("missing", "union_tag_not_found"):
             raise ConfigError(f"{where}: {key}: this key is required") from None
         given = "" if isinstance(first["input"], (Mapping, list)) else f" (got {first['input']!r})"
         reason = first["msg"].removeprefix("Value error, ")
@@ -69,9 +75,12 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
         inner: set[type[BaseModel]] = set()
         for candidate in models:
-            if part in candidate.model_fields:
-                inner |= _models_in(candidate.model_fields[part].annotation)
-        # A step that is no field is an index of a list, a key of a mapping or the tag of a union.
+            fields = candidate.model_fields
+            if part in fields:
+                inner |= _models_in(fields[part].annotation)
+            elif any(part in get_args(field.annotation) for field in fields.values()):
+                inner.add(candidate)  # the member of a union that this tag stands for
+        # A step that is neither is an index of a list or a key of a mapping.
         models = inner or models
     return [name for candidate in models for name in candidate.model_fields]
 
@@ -88,6 +97,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: the key {key!r} is given twice")
@@ -127,7 +138,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except yaml.YAMLError as error:
+    except Exception as error:  # the loader also lets errors of int(), date() and the like pass
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return {}
@@ -143,13 +154,14 @@ def write_yaml(data: Mapping[str, Any], path: Path) -> None:
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``override``, mapping by mapping; a null removes the key."""
+    """``base`` with the values of ``override``, mapping by mapping; a null removes the key (RFC 7386)."""
     merged = dict(base)
     for key, value in override.items():
         if value is None:
             merged.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
         else:
             merged[key] = value
     return merged

@@ -37,6 +37,7 @@ class Experiment(Settings):
     dataset: dict[str, Any] = Field(description="name of the data set, and its settings")
     evaluation: Evaluation
     methods: dict[Name, Run]
+    pictured: tuple[str, ...] = Field(default=(), description="runs in histograms and animation; all when empty")
     published: tuple[Published, ...] = ()
 
 
@@ -63,6 +64,10 @@ class ResolvedExperiment:
     def __init__(self, name: str, parts: Experiment, scale_name: str, scale: Scale, where: str) -> None:
         self.name, self.scale, self.seeds = name, scale_name, scale.seeds
         self.title, self.published = parts.title, parts.published
+        for run in parts.pictured:
+            if run not in parts.methods:
+                raise ConfigError(f"{where}: pictured: there is no run '{run}'; {nearest(run, parts.methods)}")
+        self.pictured = parts.pictured or tuple(parts.methods)
         self.data = DataConfig(
             experiment=name,
             seeds=scale.seeds,

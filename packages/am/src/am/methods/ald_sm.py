@@ -40,7 +40,7 @@ class ScoreMatchingLangevin(TrainedMethod):
         """Score matching with the exact divergence."""
         from am.objectives.score_matching import score_matching
 
-        return score_matching(network, stream.draw(marginals))
+        return score_matching(network, stream.draw(marginals, boundary=False))
 
     def sample(
         self,

@@ -22,7 +22,7 @@ class SlicedScoreMatchingLangevin(ScoreMatchingLangevin):
         """Score matching with one random direction per point."""
         from am.objectives.sliced_score_matching import sliced_score_matching
 
-        sample = stream.draw(marginals)
+        sample = stream.draw(marginals, boundary=False)
         return sliced_score_matching(network, sample, stream.normal(sample.x))
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import torch
 from torch import Tensor
 
 from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
-from am.metrics.settings import Energy, MetricSettings, Mmd, Sinkhorn, SlicedWasserstein, Wasserstein1
+from am.metrics.settings import (
+    Energy,
+    MetricSettings,
+    Mmd,
+    Sinkhorn,
+    SlicedWasserstein,
+    Wasserstein1,
+    Wasserstein2,
+)
 from am.metrics.sinkhorn import sinkhorn_divergence
 from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
 
@@ -15,7 +25,11 @@ from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
 def evaluate(
     metric: MetricSettings, x: Tensor, y: Tensor, generator: torch.Generator, x_log_weight: Tensor | None = None
 ) -> float:
-    """Distance between (n, d) and (m, d) samples; ``generator`` serves metrics that are random themselves."""
+    """Distance between (n, d) and (m, d) samples.
+
+    ``generator`` serves metrics that are random themselves; ``x_log_weight`` are (n,) logarithms of the weights
+    of ``x``, up to a constant. Errors are those of the metric.
+    """
     x, y = x[: metric.max_points], y[: metric.max_points]
     weight = None if x_log_weight is None else x_log_weight[: metric.max_points]
     match metric:
@@ -26,8 +40,11 @@ def evaluate(
             return energy_distance(x, y, weight)
         case Wasserstein1():
             return wasserstein1(x, y, weight)
+        case Wasserstein2():
+            return wasserstein2(x, y, weight)
         case SlicedWasserstein():
             return sliced_wasserstein(x, y, generator, metric.projections, metric.order, weight)
         case Sinkhorn():
             return sinkhorn_divergence(x, y, metric.blur, metric.p, weight)
-    return wasserstein2(x, y, weight)
+        case _:
+            assert_never(metric)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from am.metrics.pairs import centred, check_samples, mean_between, mean_within, normalised
+from am.metrics.pairs import CHUNK, mean_between, mean_within
+from am.metrics.samples import prepared
 
 PUBLISHED_SCALES = (1e-4, 1e-4, 1e-4)
 """Of the hydrogen experiment: three equal bandwidths summed, so three times the plain value."""
@@ -18,34 +19,39 @@ def mmd_squared(
     y: Tensor,
     scales: Sequence[float] = PUBLISHED_SCALES,
     x_log_weight: Tensor | None = None,
+    chunk: int = CHUNK,
 ) -> float:
     r"""Unbiased estimate of MMD^2 with the kernel sum_k exp(-scale_k d^2).
 
     Pairs of a point with itself are left out, so that the mean over equal laws is zero and the estimate
-    may be negative. Source: Gretton et al., JMLR 13 (2012), lemma 6.
+    may be negative. Source: Gretton et al., JMLR 13 (2012), lemma 6. With weights, which are normalised,
+    it is consistent only.
 
     Parameters
     ----------
     x, y
-        (n, d) and (m, d) samples; the work is done in float64 blocks of fixed size.
+        (n, d) and (m, d) samples, on one device; the work is done in float64.
     scales
-        Inverse squared lengths.
+        Inverse squared lengths; equal ones count as often as they are given.
     x_log_weight
-        (n,) log-weights of the points of ``x``, normalised here.
+        (n,) logarithms of the weights of ``x``, up to a constant.
+    chunk
+        Points on a side of the blocks of pairs; memory is 8 chunk^2 bytes.
 
     Raises
     ------
     ValueError
-        An empty, non-finite or one-point sample, or samples of different dimensions.
+        A sample is empty, has one point, or holds NaN or infinity; dimensions differ; a scale is not positive.
     """
-    check_samples(x, y)
-    multiplicity = {scale: list(scales).count(scale) for scale in scales}
+    if not scales or not min(scales) > 0:
+        raise ValueError(f"MMD needs positive scales, got {tuple(scales)}")
+    x, y, wx, wy = prepared(x, y, x_log_weight)
 
-    def kernel(squared: Tensor) -> Tensor:
-        terms = [squared.mul(-scale).exp_().mul_(count) for scale, count in multiplicity.items()]
-        return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
+    def plain(scale: float) -> float:
+        def kernel(squared: Tensor) -> Tensor:
+            return squared.mul_(-scale).exp_()
 
-    x, y = centred(x, y)
-    wx, wy = normalised(x_log_weight, len(x)), normalised(None, len(y))
-    within = mean_within(x, wx, kernel) + mean_within(y, wy, kernel)
-    return float(within - 2 * mean_between(x, y, wx, wy, kernel))
+        within = mean_within(x, wx, kernel, chunk) + mean_within(y, wy, kernel, chunk)
+        return within - 2 * mean_between(x, y, wx, wy, kernel, chunk)
+
+    return sum(count * plain(scale) for scale, count in Counter(scales).items())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from am.metrics.pairs import check_samples, normalised
+from am.metrics.samples import prepared
 
 
 def sinkhorn_divergence(
@@ -12,11 +13,32 @@ def sinkhorn_divergence(
 ) -> float:
     """Debiased Sinkhorn divergence of cost |x - y|^p / p, in units of length^p.
 
-    Source: Feydy et al., AISTATS 2019; computed by geomloss. ``blur`` is in units of length.
+    It tends to W_p^p / p as ``blur`` goes to zero. Source: Feydy et al., AISTATS 2019; computed by geomloss.
+
+    Parameters
+    ----------
+    x, y
+        (n, d) and (m, d) samples; memory is some 50 (n + m)^2 bytes.
+    blur
+        Length below which points are not told apart; the entropic temperature is blur^p.
+    p
+        1 or 2.
+    x_log_weight
+        (n,) logarithms of the weights of ``x``, up to a constant.
+
+    Raises
+    ------
+    ValueError
+        A sample is empty or holds NaN or infinity; dimensions differ.
     """
     from geomloss import SamplesLoss
 
-    check_samples(x, y)
-    loss = SamplesLoss("sinkhorn", p=p, blur=blur, scaling=0.9, debias=True, backend="tensorized")
-    a, b = normalised(x_log_weight, len(x)), normalised(None, len(y))
-    return float(loss(a, x.double(), b, y.double()))
+    x, y, wx, wy = prepared(x, y, x_log_weight)
+
+    # Geomloss' own distances for p = 1 are never below 1e-4.
+    def cost(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").pow_(p).div_(p)
+
+    loss = SamplesLoss("sinkhorn", p=p, blur=blur, scaling=0.9, cost=cost, backend="tensorized")
+    with torch.no_grad():  # geomloss switches gradients off and on; this leaves them as they were
+        return float(loss(wx, x, wy, y))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from am.config import ConfigError, nearest
+from am.data.samples import Samples, read_samples
 from am.data.snapshots import read_snapshots
 from am.experiments import ResolvedExperiment
 from am.results.figures.animation import animation
@@ -17,7 +18,6 @@ from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
 from am.results.provenance import Origin, origin
-from am.results.samples import Samples, read_samples
 from am.results.tidy import read_history, read_metrics
 from am.runs import step_digest
 
@@ -52,6 +52,7 @@ def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Seq
         experiment.labels(),
         metric.label,
         metric.quantity,
+        read_metrics(_named("metrics.csv", inputs)),
     )
     for path in out:
         save_figure(figure, path, made_of)

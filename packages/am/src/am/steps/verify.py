@@ -7,7 +7,7 @@ from pathlib import Path
 
 from am.experiments import Project, ResolvedExperiment
 from am.results.provenance import origin
-from am.results.tables import read_costs, summarise
+from am.results.tables import summarise
 from am.results.tidy import read_metrics
 from am.results.verdicts import Judgement, judge, write_verdicts
 from am.runs import step_digest
@@ -47,6 +47,8 @@ def _judged(experiment: ResolvedExperiment, files: Sequence[Path], scale: str) -
     runs = [file for file in files if file.name == "metrics.csv"]
     title = f"{experiment.name} ({scale})"
     values, floor = (read_metrics(paths).assign(experiment=title) for paths in (runs, floors))
+    asked = {entry.metric for entry in experiment.published}
+    values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
-    summary = summarise(title, values, floor, labels, experiment.published, read_costs(runs))
+    summary = summarise(title, values, floor, labels, experiment.published)
     return judge(title, summary, labels, experiment.published, scale)

@@ -51,9 +51,9 @@ class Stream:
         index = torch.arange(first, first + self._batch_size, dtype=torch.float64, device=self.generator.device)
         return torch.frac(self._offset + index * math.sqrt(2)).to(torch.get_default_dtype())
 
-    def draw(self, marginals: Marginals) -> PathSample:
-        """Share of this process in fresh points of the path."""
-        sample = draw_path(marginals, self.times(), self._boundary, self.generator)
+    def draw(self, marginals: Marginals, boundary: bool = True) -> PathSample:
+        """Share of this process in fresh points of the path; without ``boundary``, none at t = 0 and 1."""
+        sample = draw_path(marginals, self.times(), self._boundary if boundary else 0, self.generator)
         return sample.shard(self._rank, self._world)
 
     def rademacher(self, x: Tensor) -> Tensor:

@@ -1,0 +1,57 @@
+"""The two samples that every distance starts from: checked, weighted, centred."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LARGEST = 1e150
+"""Coordinates beyond this have squares that overflow."""
+
+
+def prepared(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both samples in float64 about a common centre, and their weights.
+
+    The centre is a median, which no diverged particle can pull away: distances of the others lose no digits.
+
+    Parameters
+    ----------
+    x, y
+        (n, d) and (m, d) samples.
+    x_log_weight
+        (n,) logarithms of the weights of ``x``, up to a constant; equal weights when there are none.
+
+    Returns
+    -------
+    tuple of Tensor
+        (n, d), (m, d), and weights (n,) and (m,) that each sum to one.
+
+    Raises
+    ------
+    ValueError
+        A sample is empty, is not (n, d) or holds NaN or infinity; dimensions differ; weights cannot be used.
+    """
+    for name, sample in (("first", x), ("second", y)):
+        if sample.ndim != 2:
+            raise ValueError(f"the {name} sample must have shape (n, d), got {tuple(sample.shape)}")
+        if not sample.numel():
+            raise ValueError(f"the {name} sample is empty")
+        if wrong := int((~(sample.abs() <= LARGEST)).sum()):
+            raise ValueError(f"the {name} sample holds {wrong} numbers that are NaN, infinite or beyond {LARGEST:g}")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"the samples have different dimensions, {x.shape[1]} and {y.shape[1]}")
+    x, y = x.detach().double(), y.detach().double()
+    centre = torch.cat([x, y]).median(0).values
+    return x - centre, y - centre, _weights(x, x_log_weight), _weights(y, None)
+
+
+def _weights(x: Tensor, log_weight: Tensor | None) -> Tensor:
+    n = len(x)
+    if log_weight is None:
+        return x.new_full((n,), 1 / n)
+    if log_weight.shape != (n,):
+        raise ValueError(f"{n} points need log-weights of shape ({n},), got {tuple(log_weight.shape)}")
+    weights = torch.softmax(log_weight.detach().double().to(x.device), 0)
+    if not bool(torch.isfinite(weights).all()):
+        raise ValueError("log-weights must be numbers below infinity, and one of them above minus infinity")
+    return weights
