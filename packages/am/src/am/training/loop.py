@@ -140,7 +140,7 @@ class _Loop:
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor.to(self.fabric.device)
         load_weights(self.network, groups["weights"], str(self.checkpoint))
-        self.average = groups["average"]
+        self.average = {name: groups["average"][name] for name in self.parameters}
         self.step, self.seconds = about["step"], about["seconds"]
         for name, parameter in self.parameters.items():
             self.optimizer.state[parameter] = {
