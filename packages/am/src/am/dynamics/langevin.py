@@ -30,7 +30,7 @@ def anneal(
 
     Raises
     ------
-    ValueError
+    DynamicsError
         Times that do not increase, or a particle that left the finite numbers.
     """
     check_times(times)

@@ -17,7 +17,7 @@ def divergence(velocity: Field, time: Tensor, x: Tensor, probe: Tensor | None = 
 
     Raises
     ------
-    ValueError
+    DynamicsError
         The velocity cannot be differentiated in x.
     """
     with torch.enable_grad():
@@ -65,7 +65,7 @@ def log_likelihood(
 
     Raises
     ------
-    ValueError
+    DynamicsError
         A velocity that cannot be differentiated in x, or that the solver cannot follow.
     """
     probe = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from am.dynamics.settings import OdeSettings
-from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
+from am.dynamics.trajectory import CountedField, DynamicsError, Field, Trajectory, check_finite, check_times, step_count
 
 _FIXED_STEP = {"rk4", "midpoint", "euler"}
 _COARSE_BETWEEN_STEPS = {"dopri8", "bosh3"}
@@ -39,7 +39,7 @@ def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, abso
 
     Raises
     ------
-    ValueError
+    DynamicsError
         The solver gave up, or left the finite numbers.
     """
     options: dict[str, Any]
@@ -61,7 +61,7 @@ def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, abso
         )
     except AssertionError as error:  # how torchdiffeq reports it
         reason = str(error).partition(":")[0]
-        raise ValueError(
+        raise DynamicsError(
             f"{settings.method} gave up ({reason}): the field diverges, is not finite, "
             f"or is too rough for rtol = {settings.rtol:g} and atol = {settings.atol:g}"
         ) from error
@@ -92,7 +92,7 @@ def integrate(velocity: Field, start: Tensor, times: Tensor, settings: OdeSettin
 
     Raises
     ------
-    ValueError
+    DynamicsError
         Times that do not increase, or a field that the solver cannot follow.
     """
     check_times(times)

@@ -38,7 +38,7 @@ def simulate(
 
     Raises
     ------
-    ValueError
+    DynamicsError
         Times that do not increase, or a particle that left the finite numbers.
     """
     check_times(times)

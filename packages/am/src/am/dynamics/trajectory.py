@@ -13,6 +13,10 @@ Field = Callable[[Tensor, Tensor], Tensor]
 """A vector field: (n,) equal times, (n, d) points -> (n, d)."""
 
 
+class DynamicsError(ValueError):
+    """Dynamics that cannot be followed; its text is one sentence for the user."""
+
+
 class Trajectory(NamedTuple):
     """Particles at T times."""
 
@@ -38,9 +42,9 @@ class CountedField:
 
 
 def check_times(times: Tensor) -> None:
-    """Raise ValueError unless ``times`` is a vector of at least two increasing numbers."""
+    """Raise DynamicsError unless ``times`` is a vector of at least two increasing numbers."""
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() > 0).all()):
-        raise ValueError(f"times must be at least two increasing numbers, got {times.tolist()}")
+        raise DynamicsError(f"times must be at least two increasing numbers, got {times.tolist()}")
 
 
 def step_count(begin: float, end: float, rate: int) -> int:
@@ -52,6 +56,6 @@ def step_count(begin: float, end: float, rate: int) -> int:
 
 
 def check_finite(x: Tensor) -> None:
-    """Raise ValueError where a solver's result holds infinite numbers or none at all."""
+    """Raise DynamicsError where a solver's result holds infinite numbers or none at all."""
     if not bool(torch.isfinite(x).all()):
-        raise ValueError("the dynamics left the finite numbers: the start is not finite, or the field diverges")
+        raise DynamicsError("the dynamics left the finite numbers: the start is not finite, or the field diverges")

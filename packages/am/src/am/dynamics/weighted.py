@@ -34,7 +34,7 @@ def integrate_weighted(
 
     Raises
     ------
-    ValueError
+    DynamicsError
         Times that do not increase, or a field that the solver cannot follow.
     """
     check_times(times)
