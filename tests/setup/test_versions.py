@@ -1,0 +1,107 @@
+"""One set of versions: asked for, locked, installed by conda, declared and imported by the library."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "packages/am"
+PYTHON = "3.11"
+# What conda calls a package, where that is not its name in requirements.in.
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+# Parts of the conda environment that are no requirement of the project.
+CONDA_ALONE = {"python", "pip"}
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, Requirement]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.in").read_text().splitlines())
+    return {canonicalize_name(r.name): r for r in map(Requirement, filter(None, lines))}
+
+
+@pytest.fixture(scope="module")
+def locked() -> dict[str, Version]:
+    """Versions that the lock gives for Linux and the project's Python."""
+    environment = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "sys_platform": "linux"}
+    pins: dict[str, Version] = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if not line.startswith(" "):
+            pin = Requirement(line.removesuffix("\\").strip())
+            if pin.marker is None or pin.marker.evaluate(environment):
+                (exact,) = pin.specifier
+                assert exact.operator == "=="
+                assert canonicalize_name(pin.name) not in pins, f"{pin.name} is locked twice"
+                pins[canonicalize_name(pin.name)] = Version(exact.version)
+    return pins
+
+
+def test_lock_holds_all_that_is_wanted(wanted: dict[str, Requirement], locked: dict[str, Version]) -> None:
+    assert {name for name in wanted if name not in locked} == set()
+    assert {str(r) for name, r in wanted.items() if locked[name] not in r.specifier} == set()
+
+
+def test_every_pin_has_a_hash_and_no_line_names_a_host() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    for block in re.split(r"\n(?=\S)", text):
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
+    assert not re.search(r"://|--index|--extra|--find-links|--trusted|^#|@", text, re.MULTILINE)
+
+
+def test_conda_installs_the_locked_versions(wanted: dict[str, Requirement], locked: dict[str, Version]) -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    plain = (entry for entry in environment["dependencies"] if isinstance(entry, str))
+    conda = {name: version for name, _, version in (entry.partition("=") for entry in plain)}
+    assert conda["python"] == PYTHON
+    versions = {name: Version(version) for name, version in conda.items() if name not in CONDA_ALONE}
+    by_pip = [Requirement(line) for line in pip if not line.startswith("-e ")]
+    versions |= {r.name: Version(str(r.specifier).removeprefix("==")) for r in by_pip}
+    assert versions == {CONDA.get(name, name): locked[name] for name in wanted}
+    assert [line for line in pip if line.startswith("-e ")] == [f"-e {LIBRARY.relative_to(ROOT)}"]
+
+
+def declared() -> dict[str, Requirement]:
+    """Dependencies in the library's own pyproject.toml."""
+    project = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]
+    return {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"])}
+
+
+def test_lock_meets_what_the_library_declares(wanted: dict[str, Requirement], locked: dict[str, Version]) -> None:
+    assert declared().keys() <= wanted.keys()
+    assert {str(r) for name, r in declared().items() if locked[name] not in r.specifier} == set()
+
+
+def test_library_declares_what_it_imports() -> None:
+    distributions = packages_distributions()
+    imported: set[str] = set()
+    for path in (LIBRARY / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                imported.add(node.module.partition(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"am"}
+    known = declared().keys()
+    assert {
+        module for module in foreign if not {canonicalize_name(d) for d in distributions.get(module, [])} & known
+    } == set()
+
+
+def test_citation_names_the_version_and_licence_of_the_library() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    (author,) = citation["authors"]
+    assert author["name"] in (ROOT / "LICENSE").read_text()
