@@ -391,6 +391,15 @@ def test_draws_follow_the_density_at_several_times(reference: Reference) -> None
         assert min(goodness_of_fit(reference, time, x[:, i])) > 1e-3
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 10])
+def test_radii_reach_far_into_the_tail(n: int) -> None:
+    # Where l = n - 1 the radius has a Gamma distribution of shape 2 n + 1 and scale n a0 / 2.
+    (term,) = Hydrogen([Eigenstate(n, n - 1, 0)], 1.0)._terms
+    upper = torch.tensor([1e-9, 1e-6, 1e-3, 0.5])
+    exact = stats.gamma(2 * n + 1, scale=n * A0 / 2).isf(upper.numpy())
+    np.testing.assert_allclose(term.radius(1 - upper).numpy(), exact, rtol=1e-6)
+
+
 def test_the_goodness_of_fit_sees_a_wrong_time() -> None:
     reference = SUPERPOSITIONS["published"]
     _, chi_square = goodness_of_fit(reference, 0.42, draws(reference.library, 0.37, 20_000))

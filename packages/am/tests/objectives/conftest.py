@@ -113,9 +113,12 @@ def paths() -> dict[str, Path]:
     return PATHS
 
 
-@pytest.fixture(params=WEIGHTS)
+ANY_WEIGHT = {**WEIGHTS, "rising": TimeWeight(lambda t: 0.5 + t**2, lambda t: 2 * t)}
+
+
+@pytest.fixture(params=ANY_WEIGHT)
 def weight(request: pytest.FixtureRequest) -> TimeWeight:
-    return WEIGHTS[request.param]
+    return ANY_WEIGHT[request.param]
 
 
 @pytest.fixture
