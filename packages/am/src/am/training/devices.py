@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from am.config import ConfigError
 
 
 def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
@@ -19,18 +24,40 @@ def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabri
         auto, cpu or cuda.
     devices, nodes
         Processes on each node (one for each GPU), and nodes.
+
+    Raises
+    ------
+    ConfigError
+        There is no such accelerator here, or too few devices.
     """
     processes = devices * nodes
     by_slurm = processes > 1 and os.environ.get("SLURM_NTASKS") == str(processes)
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if processes > 1 else "auto",
-        plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
-    )
+    threads = torch.get_num_threads()
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if processes > 1 else "auto",
+            plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
+        )
+    except (ValueError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot train with --accelerator {accelerator} --devices {devices}: {reason}") from None
     fabric.launch()
+    torch.set_num_threads(threads)  # Fabric shares all cores of the machine out
     return fabric
+
+
+@contextmanager
+def together(fabric: Fabric) -> Iterator[None]:
+    """When this process fails, end those that it has launched: they would wait for it."""
+    try:
+        yield
+    except BaseException:
+        for process in getattr(fabric.strategy.launcher, "procs", []):
+            process.kill()
+        raise
 
 
 def device_name(device: torch.device) -> str:

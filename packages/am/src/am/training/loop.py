@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +25,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from am.marginals.marginals import Marginals
+from am.results.files import atomic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import launch
+from am.training.devices import launch, together
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
@@ -85,10 +86,12 @@ def train(
     Raises
     ------
     TrainingError
-        The loss is not finite, another process holds ``state``, or a batch does not divide by the
-        number of processes.
+        The loss is not finite, another process holds ``state``, ``state`` cannot be made, a batch does not
+        divide by the number of processes, or SIGTERM or SIGUSR1 came (the last step is saved then).
     CheckpointError
         The checkpoint is corrupt or of another network.
+    WriteError
+        The disk is full; the last checkpoint stays.
     """
     fabric = fabric or launch("cpu")
     world = fabric.world_size
@@ -98,11 +101,8 @@ def train(
     torch.set_flush_denormal(True)
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(settings.matmul_precision)
-    state.mkdir(parents=True, exist_ok=True)
     try:
-        if not fabric.is_global_zero:
-            return _Loop(network, loss, marginals, settings, key, state, fabric).run(math.inf, None)
-        with _only_process(state):
+        with together(fabric), _only_run(state, fabric):
             return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
     finally:
         torch.set_float32_matmul_precision(precision)
@@ -122,9 +122,9 @@ class _Loop:
         self.network = network.to(fabric.device)
         self.loss, self.marginals, self.settings = loss, marginals, settings
         self.key, self.state, self.fabric = key, state, fabric
-        self.parameters = dict(self.network.named_parameters())
+        self.parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=settings.learning_rate, fused=True)
         self.step, self.seconds = 0, 0.0
         self.checkpoint = state / "checkpoint.safetensors"
         if self.checkpoint.exists():
@@ -138,24 +138,26 @@ class _Loop:
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "exp_avg": {}, "exp_avg_sq": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
-            groups[group][rest] = tensor.to(self.fabric.device)
+            groups.setdefault(group, {})[rest] = tensor.to(self.fabric.device)
         load_weights(self.network, groups["weights"], str(self.checkpoint))
         self.average = {name: groups["average"][name] for name in self.parameters}
         self.step, self.seconds = about["step"], about["seconds"]
-        for name, parameter in self.parameters.items():
-            self.optimizer.state[parameter] = {
+        for name, average in groups["exp_avg"].items():
+            self.optimizer.state[self.parameters[name]] = {
                 "step": torch.tensor(float(self.step), device=self.fabric.device),
-                "exp_avg": groups["exp_avg"][name],
+                "exp_avg": average,
                 "exp_avg_sq": groups["exp_avg_sq"][name],
             }
-        log.info("%s: continuing from step %d", self.key, self.step)
+        if self.fabric.is_global_zero:
+            log.info("%s: continuing from step %d", self.key, self.step)
 
     def _save(self) -> None:
         tensors = {f"weights/{name}": tensor for name, tensor in self.network.state_dict().items()}
         for name, parameter in self.parameters.items():
             tensors[f"average/{name}"] = self.average[name]
             for moment in ("exp_avg", "exp_avg_sq"):
-                tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
+                if moment in self.optimizer.state[parameter]:  # not if the loss never depended on it
+                    tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
         write_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
 
     def _averaged(self) -> dict[str, Tensor]:
@@ -170,39 +172,38 @@ class _Loop:
 
     def run(self, checkpoint_seconds: float, tensorboard: Path | None) -> Trained:
         total = self.settings.iterations
-        kept = {round(total * (i + 1) / self.settings.snapshots) for i in range(self.settings.snapshots)}
+        kept = {round(total * (i + 1) / self.settings.snapshots) for i in range(self.settings.snapshots)} - {0}
         started_at, first = time.monotonic(), self.step
         saved_at = shown_at = last = started_at
-        with _Log(self.state / "training.csv", self.step, tensorboard) as rows, _stop_signals() as stopped:
+        main = self.fabric.is_global_zero
+        with _Log(self.state / "training.csv", self.step, tensorboard, main) as rows, _stop_signals() as received:
             while self.step < total:
-                row = self._advance(log_row=(self.step + 1) % self.settings.log_every == 0 or self.step + 1 == total)
+                logged = (self.step + 1) % self.settings.log_every == 0 or self.step + 1 == total
+                row, stop = self._advance(logged, received)
                 now = time.monotonic()
                 self.seconds, last = self.seconds + now - last, now
-                if not self.fabric.is_global_zero:
-                    continue
                 if row:
-                    rows.write(self.step, {"seconds": round(self.seconds, 3), **row})
-                if self.step in kept:
+                    rows.add(self.step, {"seconds": round(self.seconds, 3), **row})
+                if main and self.step in kept:
                     write_tensors(self._snapshot_path(self.step), self._averaged(), {"step": self.step})
-                if stopped or now - saved_at >= checkpoint_seconds:
-                    rows.flush()
+                if main and (stop or self.step == total or now - saved_at >= checkpoint_seconds):
+                    rows.save()
                     self._save()
                     saved_at = time.monotonic()
-                if stopped:
-                    raise SystemExit(f"{self.key}: stopped by signal {stopped[0]}; step {self.step} is saved")
-                if row and (now - shown_at > 10 or self.step == total):
+                if stop:
+                    cause = f"signal {received[0]}" if received else "a signal to another process"
+                    raise TrainingError(f"{self.key}: stopped by {cause}; step {self.step} is saved")
+                if main and row and (now - shown_at > 10 or self.step == total):
                     shown_at = now
                     left = (now - started_at) / (self.step - first) * (total - self.step)
                     log.info("%s: step %d of %d, loss %.4g, %.0f s left", self.key, self.step, total, row["loss"], left)
-            if self.fabric.is_global_zero and self.step > first:
-                rows.flush()
-                self._save()
         snapshots = {}
-        if self.fabric.is_global_zero:
+        if main:
             snapshots = {step: read_tensors(self._snapshot_path(step))[0] for step in sorted(kept)}
         return Trained(self._averaged(), snapshots, self.state / "training.csv", self.seconds)
 
-    def _advance(self, log_row: bool) -> dict[str, float] | None:
+    def _advance(self, logged: bool, received: list[int]) -> tuple[dict[str, float] | None, bool]:
+        """Take a step; returns a row for the log, if wanted, and whether any process has received a signal."""
         settings, fabric = self.settings, self.fabric
         rate = _learning_rate(settings, self.step)
         for group in self.optimizer.param_groups:
@@ -220,32 +221,33 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        value = value.detach()
+        value, stop = value.detach(), bool(received)
         if fabric.world_size > 1:
-            value = self._average_over_processes(value, gradients)
+            value, stop = self._average_over_processes(value, gradients, stop)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
-        if not bool(torch.isfinite(norm)):
+        if not bool(torch.isfinite(norm + value)):
             raise TrainingError(
-                f"{self.key}: the gradient is {float(norm)} at step {self.step + 1} (loss {float(value):.4g}); "
-                "lower training.learning_rate, or look for non-finite data"
+                f"{self.key}: at step {self.step + 1} the loss is {float(value):.4g} and the norm of its gradient "
+                f"{float(norm):.4g}; lower training.learning_rate, or look for extreme data"
             )
         self.optimizer.step()
         self.step += 1
         decay = min(settings.ema, self.step / (self.step + 9))
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
-        if not log_row:
-            return None
+        if not logged:
+            return None, stop
         row: dict[str, Any] = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
-        return {name: float(number) for name, number in row.items()}
+        return {name: float(number) for name, number in row.items()}, stop
 
-    def _average_over_processes(self, value: Tensor, gradients: list[Tensor]) -> Tensor:
-        """Replace gradients by their mean over processes, in one exchange; returns the mean loss."""
-        flat = torch.cat([value.reshape(1), *(g.reshape(-1) for g in gradients)])
+    def _average_over_processes(self, value: Tensor, gradients: list[Tensor], stop: bool) -> tuple[Tensor, bool]:
+        """Replace gradients by their mean over processes, in one exchange; returns the mean loss, and any stop."""
+        ours = torch.stack([value, value.new_tensor(float(stop))])
+        flat = torch.cat([ours, *(g.reshape(-1) for g in gradients)])
         flat = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
-        parts = flat[1:].split([g.numel() for g in gradients])
+        parts = flat[2:].split([g.numel() for g in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-        return flat[0]
+        return flat[0], bool(flat[1] > 0)
 
 
 def _learning_rate(settings: TrainingSettings, step: int) -> float:
@@ -256,56 +258,59 @@ def _learning_rate(settings: TrainingSettings, step: int) -> float:
 
 
 class _Log:
-    """training.csv, cut back to the step that a run continues from; and TensorBoard, if wanted."""
+    """training.csv, from the step that a run continues at; and TensorBoard, if wanted."""
 
-    def __init__(self, path: Path, step: int, tensorboard: Path | None) -> None:
-        kept: list[dict[str, str]] = []
+    def __init__(self, path: Path, step: int, tensorboard: Path | None, main: bool) -> None:
+        self._path, self._rows = path, list[dict[str, Any]]()
+        self._board: Any = None
+        if not main:
+            return
         if path.exists():
             with path.open(newline="") as file:
-                # A killed process may have left half a line.
-                kept = [r for r in csv.DictReader(file) if None not in r.values() and int(r["step"]) <= step]
-        self._file = path.open("w", newline="")
-        self._writer: csv.DictWriter[str] | None = None
-        for row in kept:
-            self._row(row)
-        self._board: Any = None
+                # What was logged after the last checkpoint will be logged again.
+                self._rows += (row for row in csv.DictReader(file) if int(row["step"]) <= step)
         if tensorboard is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(tensorboard), purge_step=step)
+            self._board = SummaryWriter(str(tensorboard), purge_step=step + 1)
 
     def __enter__(self) -> _Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
         if self._board is not None:
             self._board.close()
 
-    def _row(self, row: dict[str, Any]) -> None:
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(row))
-            self._writer.writeheader()
-        self._writer.writerow(row)
-
-    def write(self, step: int, row: dict[str, float]) -> None:
-        self._row({"step": step, **row})
+    def add(self, step: int, row: dict[str, float]) -> None:
+        self._rows.append({"step": step, **row})
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, step)
 
-    def flush(self) -> None:
-        self._file.flush()
+    def save(self) -> None:
+        if self._rows:
+            with atomic(self._path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(self._rows[0]), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self._rows)
 
 
 @contextmanager
-def _only_process(state: Path) -> Iterator[None]:
-    """Hold ``state`` for this process; the kernel lets go of it however the process ends."""
-    with (state / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise TrainingError(f"{state}: another process is training this run") from None
+def _only_run(state: Path, fabric: Fabric) -> Iterator[None]:
+    """Make ``state`` and hold it for this run; the kernel lets go of it however the process ends."""
+    refusal: str | None = None
+    with ExitStack() as held:
+        if fabric.is_global_zero:
+            try:
+                state.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(held.enter_context((state / "lock").open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refusal = f"{state}: another process is training this run"
+            except OSError as error:
+                refusal = f"{state}: cannot be written to ({str(error.strerror).lower()})"
+        refusal = fabric.broadcast(refusal)
+        if refusal:
+            raise TrainingError(refusal)
         yield
 
 

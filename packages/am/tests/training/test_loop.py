@@ -1,0 +1,347 @@
+"""The loop: its arithmetic against a plain implementation, what it writes, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from am.marginals.marginals import Marginals
+from am.training.checkpoint import CheckpointError, read_tensors, write_tensors
+from am.training.loop import Loss, Trained, TrainingError
+from am.training.stream import Stream
+
+Fit = Callable[..., Trained]
+
+
+def rows(trained: Trained) -> list[dict[str, str]]:
+    with trained.log.open(newline="") as file:
+        return [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    """Bit for bit."""
+    assert one.snapshots.keys() == other.snapshots.keys()
+    pairs = [(one.weights, other.weights), *((one.snapshots[k], other.snapshots[k]) for k in one.snapshots)]
+    for a, b in pairs:
+        assert a.keys() == b.keys()
+        for name in a:
+            assert torch.equal(a[name], b[name]), name
+    assert rows(one) == rows(other)
+
+
+def instead(at: int, act: Callable[[Tensor], Tensor], loss: Loss) -> Loss:
+    """``loss``, with its value at step ``at`` (from 1) passed through ``act``."""
+
+    def wrapped(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        value, diagnostics = loss(network, marginals, stream)
+        return (act(value) if stream.step + 1 == at else value), diagnostics
+
+    return wrapped
+
+
+@pytest.fixture(scope="module")
+def loss(fit: Any) -> Loss:
+    found: Loss = fit.__kwdefaults__["loss"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """An uninterrupted run."""
+    return fit(tmp_path_factory.mktemp("whole"))
+
+
+# -- arithmetic ------------------------------------------------------------------------------------
+
+
+class Vector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([1.0, -2.0, 0.5]))
+
+
+SLOPES = torch.tensor([[3.0, -1.0, 0.5], [0.02, 0.01, -0.3], [-40.0, 0.0, 30.0], [0.1, 0.2, -0.2]])
+
+
+def linear(network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    """A loss whose gradient is known at every step, whatever the weights."""
+    return SLOPES[stream.step % len(SLOPES)] @ network.value, {"slope": SLOPES[stream.step % len(SLOPES)].sum()}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_steps_are_those_of_adam_with_clipping_warmup_schedule_and_average(
+    fit: Fit, tmp_path: Path, schedule: str, warmup: int
+) -> None:
+    iterations, rate, clip, ema = 30, 0.01, 1.5, 0.8
+    trained = fit(
+        tmp_path,
+        model=Vector(),
+        loss=linear,
+        iterations=iterations,
+        learning_rate=rate,
+        warmup=warmup,
+        schedule=schedule,
+        clip=clip,
+        ema=ema,
+        snapshots=4,
+        log_every=1,
+    )
+    value = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    average = value.clone()
+    first, second = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    averages, logged = {}, rows(trained)
+    assert [int(row["step"]) for row in logged] == list(range(1, iterations + 1))
+    for k in range(iterations):
+        slope = SLOPES[k % len(SLOPES)].double()
+        norm = slope.norm()
+        gradient = slope * min(1.0, clip / float(norm))
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        step_size = rate * min(1.0, (k + 1) / (warmup + 1))
+        if schedule == "cosine":
+            step_size *= math.cos(math.pi * k / iterations / 2) ** 2
+        assert float(logged[k]["learning_rate"]) == pytest.approx(step_size)
+        assert float(logged[k]["gradient_norm"]) == pytest.approx(float(norm))
+        assert float(logged[k]["loss"]) == pytest.approx(float(slope @ value), rel=1e-4, abs=1e-5)
+        assert float(logged[k]["slope"]) == pytest.approx(float(slope.sum()))
+        corrected = first / (1 - 0.9 ** (k + 1)), second / (1 - 0.999 ** (k + 1))
+        value = value - step_size * corrected[0] / (corrected[1].sqrt() + 1e-8)
+        # Early on the average is over a tenth of the steps so far.
+        decay = min(ema, (k + 1) / (k + 10))
+        average = decay * average + (1 - decay) * value
+        averages[k + 1] = average
+    torch.testing.assert_close(trained.weights["value"].double(), average, rtol=1e-5, atol=1e-6)
+    assert sorted(trained.snapshots) == [8, 15, 22, 30]
+    for step, weights in trained.snapshots.items():
+        torch.testing.assert_close(weights["value"].double(), averages[step], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("iterations", "snapshots", "steps"), [(10, 0, []), (10, 1, [10]), (3, 8, [1, 2, 3])])
+def test_snapshots_are_equally_spaced(
+    fit: Fit, tmp_path: Path, iterations: int, snapshots: int, steps: list[int]
+) -> None:
+    trained = fit(tmp_path, iterations=iterations, snapshots=snapshots)
+    assert sorted(trained.snapshots) == steps
+    if steps:
+        assert all(torch.equal(trained.snapshots[iterations][name], w) for name, w in trained.weights.items())
+
+
+def test_rows_of_the_log_are_as_far_apart_as_asked(whole: Trained) -> None:
+    assert [int(row["step"]) for row in rows(whole)] == [*range(4, 40, 4), 40]
+    assert {"step", "loss", "learning_rate", "gradient_norm", "boundary", "running"} == set(rows(whole)[0])
+
+
+def test_training_learns(whole: Trained) -> None:
+    losses = [float(row["loss"]) for row in rows(whole)]
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_the_key_alone_decides_what_is_drawn(fit: Fit, tmp_path: Path, whole: Trained) -> None:
+    torch.manual_seed(99)  # the global generator plays no part
+    assert_same(fit(tmp_path / "same"), whole)
+    other = fit(tmp_path / "other", key="test/small/1")
+    assert not torch.equal(other.weights["network.last.weight"], whole.weights["network.last.weight"])
+
+
+def test_matmul_precision_is_that_of_the_settings_while_training_only(fit: Fit, loss: Loss, tmp_path: Path) -> None:
+    seen = []
+
+    def spy(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        seen.append(torch.get_float32_matmul_precision())
+        return loss(network, marginals, stream)
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        fit(tmp_path / "a", loss=spy, iterations=2, matmul_precision="medium")
+        assert seen == ["medium"] * 2
+        assert torch.get_float32_matmul_precision() == "high"
+        with pytest.raises(TrainingError):
+            fit(tmp_path / "b", loss=instead(1, lambda value: value * math.nan, loss), matmul_precision="medium")
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+# -- stopping and going on -------------------------------------------------------------------------
+
+
+def signal_self(number: int) -> Callable[[Tensor], Tensor]:
+    def act(value: Tensor) -> Tensor:
+        os.kill(os.getpid(), number)
+        return value
+
+    return act
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("at", [1, 13, 40])
+def test_a_signal_saves_the_step_and_the_next_run_ends_as_one_that_was_not_stopped(
+    fit: Fit, loss: Loss, tmp_path: Path, whole: Trained, number: int, at: int
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(TrainingError, match=f"^test/small/0: stopped by signal {int(number)}; step {at} is saved$"):
+        fit(tmp_path, loss=instead(at, signal_self(number), loss))
+    assert signal.getsignal(number) is before
+    assert read_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == at
+    drawn = []
+
+    def spy(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        drawn.append(stream.step)
+        return loss(network, marginals, stream)
+
+    assert_same(fit(tmp_path, loss=spy), whole)
+    assert drawn == list(range(at, 40))
+
+
+def test_many_stops_in_one_run(fit: Fit, loss: Loss, tmp_path: Path, whole: Trained) -> None:
+    for at in (3, 4, 17, 30, 39):
+        with pytest.raises(TrainingError, match=f"step {at} is saved"):
+            fit(tmp_path, loss=instead(at, signal_self(signal.SIGTERM), loss))
+    trained = fit(tmp_path)
+    assert_same(trained, whole)
+    seconds = [float(line.split(",")[1]) for line in trained.log.read_text().splitlines()[1:]]
+    assert seconds == sorted(seconds)
+    assert trained.seconds >= seconds[-1]
+
+
+def test_a_finished_run_is_only_read_again(fit: Fit, tmp_path: Path, whole: Trained) -> None:
+    fit(tmp_path)
+
+    def fail(*_: object) -> tuple[Tensor, dict[str, Tensor]]:
+        raise AssertionError("nothing is left to train")
+
+    assert_same(fit(tmp_path, loss=fail), whole)
+
+
+class Composite(nn.Module):
+    """Has a frozen parameter, one that the loss ignores, and a buffer that training changes."""
+
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.ones(3))
+        self.frozen = nn.Parameter(torch.full((2,), 7.0), requires_grad=False)
+        self.ignored = nn.Parameter(torch.full((2,), 5.0))
+        self.register_buffer("count", torch.zeros(()))
+
+
+def counting(network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    network.count += 1
+    value = SLOPES[stream.step % len(SLOPES)] @ network.value * network.frozen.sum()
+    return value + 0.01 * network.value.square().sum(), {}
+
+
+def test_buffers_frozen_and_ignored_parameters_live_on(fit: Fit, tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", model=Composite(), loss=counting)
+    assert whole.weights["frozen"].tolist() == [7, 7]
+    assert whole.weights["ignored"].tolist() == [5, 5]
+    assert float(whole.weights["count"]) == 40
+    with pytest.raises(TrainingError):
+        fit(tmp_path / "a", model=Composite(), loss=instead(11, signal_self(signal.SIGTERM), counting))
+    assert_same(fit(tmp_path / "a", model=Composite(), loss=counting), whole)
+
+
+# -- what cannot go on -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda value: value * math.nan,
+        lambda value: value * math.inf,
+        lambda value: value + math.nan,  # its gradient is finite
+    ],
+)
+def test_a_loss_that_is_not_finite_is_an_error_and_the_last_checkpoint_stays(
+    fit: Fit, loss: Loss, tmp_path: Path, whole: Trained, act: Callable[[Tensor], Tensor]
+) -> None:
+    with pytest.raises(TrainingError) as caught:
+        fit(tmp_path, loss=instead(23, act, loss), checkpoint_seconds=0)
+    text = str(caught.value)
+    assert text.startswith("test/small/0: at step 23 the loss is ")
+    assert "nan" in text or "inf" in text
+    assert "lower training.learning_rate" in text
+    assert "\n" not in text
+    assert read_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == 22
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.safetensors",
+        "training.csv",
+        "lock",
+        "snapshot-000000013.safetensors",
+    }
+    assert_same(fit(tmp_path), whole)
+
+
+def test_a_state_that_another_process_holds_is_left_alone(fit: Fit, loss: Loss, tmp_path: Path, whole: Trained) -> None:
+    with pytest.raises(TrainingError):
+        fit(tmp_path, loss=instead(9, signal_self(signal.SIGTERM), loss))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    script = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match=r"another process is training this run$"):
+            fit(tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    finally:
+        holder.kill()
+        holder.wait()
+    assert_same(fit(tmp_path), whole)
+
+
+def test_a_state_that_cannot_be_made_is_one_sentence(fit: Fit, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"file/state: cannot be written to \(not a directory\)$"):
+        fit(tmp_path / "file" / "state")
+
+
+def test_the_checkpoint_of_another_network_is_refused(fit: Fit, tmp_path: Path) -> None:
+    fit(tmp_path, model=Vector(), loss=linear, iterations=2)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors: weights of another network: '.*' is missing"):
+        fit(tmp_path)
+
+
+def test_weights_are_no_checkpoint(fit: Fit, tmp_path: Path, whole: Trained) -> None:
+    write_tensors(tmp_path / "checkpoint.safetensors", whole.weights)
+    with pytest.raises(CheckpointError, match="weights of another network"):
+        fit(tmp_path)
+
+
+# -- TensorBoard -----------------------------------------------------------------------------------
+
+
+def test_tensorboard_shows_the_rows_of_the_log_each_once(fit: Fit, loss: Loss, tmp_path: Path, whole: Trained) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = tmp_path / "board"
+    with pytest.raises(TrainingError, match="step 20 is saved"):
+        fit(tmp_path / "a", loss=instead(20, signal_self(signal.SIGTERM), loss), tensorboard=board)
+    with pytest.raises(TrainingError, match="at step 27 the loss"):
+        # Step 24 is logged after the last checkpoint, so it will be logged again.
+        fit(tmp_path / "a", loss=instead(27, lambda value: value * math.nan, loss), tensorboard=board)
+    trained = fit(tmp_path / "a", tensorboard=board)
+    assert_same(trained, whole)
+    events = EventAccumulator(str(board))
+    events.Reload()
+    for name in ("loss", "learning_rate", "gradient_norm", "boundary", "running"):
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        assert [step for step, _ in shown] == [int(row["step"]) for row in rows(trained)]
+        assert [value for _, value in shown] == pytest.approx([float(row[name]) for row in rows(trained)])
