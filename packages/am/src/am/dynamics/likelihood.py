@@ -17,7 +17,7 @@ def divergence(velocity: Field, time: Tensor, x: Tensor, probe: Tensor | None = 
 
     Raises
     ------
-    DynamicsError
+    ValueError
         The velocity cannot be differentiated in x.
     """
     with torch.enable_grad():
@@ -65,8 +65,10 @@ def log_likelihood(
 
     Raises
     ------
+    ValueError
+        A velocity that cannot be differentiated in x.
     DynamicsError
-        A velocity that cannot be differentiated in x, or that the solver cannot follow.
+        A velocity that the solver cannot follow.
     """
     probe = None
     if generator is not None:
