@@ -21,12 +21,22 @@ class CheckpointError(RuntimeError):
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
-    """Write named tensors and plain facts about them, with a digest over both."""
+    """Write named tensors and plain facts about them, with a digest over both.
+
+    The same content makes the same file, byte for byte.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     facts = json.dumps(dict(about or {}))
     metadata = {"about": facts, "sha256": _digest(tensors, facts)}
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+    content = memoryview(save(tensors, metadata))
+    # The library writes metadata in an order that changes from process to process.
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(bytes(content[8:data])), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little"))
+        file.write(header)
+        file.write(content[data:])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

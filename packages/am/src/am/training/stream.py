@@ -49,7 +49,8 @@ class Stream:
         """Low-discrepancy times frac(u + i sqrt 2), where i runs on from step to step: (n,)."""
         first = self.step * self._batch_size
         index = torch.arange(first, first + self._batch_size, dtype=torch.float64, device=self.generator.device)
-        return torch.frac(self._offset + index * math.sqrt(2)).to(torch.get_default_dtype())
+        time = torch.frac(self._offset + index * math.sqrt(2)).to(torch.get_default_dtype())
+        return time.clamp(max=1 - torch.finfo(time.dtype).eps / 2)  # rounding may have reached 1
 
     def draw(self, marginals: Marginals, boundary: bool = True) -> PathSample:
         """Share of this process in fresh points of the path; without ``boundary``, none at t = 0 and 1."""
