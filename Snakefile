@@ -4,9 +4,9 @@
 #
 # What runs is said in config/config.yaml; every setting is checked before the DAG is built.
 
+import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from am.config import ConfigError
@@ -18,14 +18,14 @@ min_version("9.0")
 workdir: workflow.basedir
 
 
-container: None
 report: "workflow/report/workflow.rst"
 
 
 try:
     PROJECT = Project(Path("config"), config)
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"am: {error}")
+
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"

@@ -7,16 +7,18 @@ rule sample_method:
     output:
         samples=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/samples.npz",
         provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/provenance.json",
+    log:
+        f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    group:
+        "predict"
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         settings=lambda w: run(w).sampling_digest,
         code=lambda w: run(w).code_digest("sample"),
         data=data_digest,
         model=lambda w, input: f"--model {input.model}" if input.get("model") else "",
-    threads: 1
-    group:
-        "predict"
-    log:
-        f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{{seed}}.log",
     shell:
         "am sample --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads} {params.model}"
         " --out {output.samples} 2> {log}"
@@ -30,14 +32,16 @@ rule evaluate_samples:
         samples=rules.sample_method.output.samples,
     output:
         f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
+    log:
+        f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{{seed}}.log",
+    group:
+        "predict"
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         code=lambda w: step_digest("evaluate"),
         data=data_digest,
-    threads: 1
-    group:
-        "predict"
-    log:
-        f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{{seed}}.log",
     shell:
         "am evaluate --config {input.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
         " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
@@ -52,13 +56,15 @@ rule measure_history:
         snapshots=rules.train_method.output.snapshots,
     output:
         f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/history.csv",
+    log:
+        f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         settings=lambda w: run(w).sampling_digest,
         code=lambda w: [run(w).code_digest("sample"), step_digest("evaluate")],
         data=data_digest,
-    threads: 1
-    log:
-        f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{{seed}}.log",
     shell:
         "am history --config {input.config} --run {input.run} --data {input.data} --snapshots {input.snapshots}"
         " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
@@ -70,11 +76,13 @@ rule measure_floor:
         config=ancient(rules.resolve_data.output),
     output:
         f"{OUT}/{{experiment}}/floor.csv",
+    log:
+        f"{OUT}/logs/measure_floor/{{experiment}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
         code=lambda w: step_digest("evaluate"),
         data=data_digest,
-    threads: 1
-    log:
-        f"{OUT}/logs/measure_floor/{{experiment}}.log",
     shell:
         "am floor --config {input.config} --threads {threads} --out {output} 2> {log}"

@@ -2,12 +2,14 @@ rule resolve_data:
     """Write the settings of an experiment's data, complete and checked."""
     output:
         f"{OUT}/{{experiment}}/config.yaml",
-    params:
-        settings=lambda w: digest(experiment(w).data.model_dump(mode="json")),
-        scale=PROJECT.scale,
     log:
         f"{OUT}/logs/resolve_data/{{experiment}}.log",
     localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda w: digest(experiment(w).data.model_dump(mode="json")),
+        scale=PROJECT.scale,
     shell:
         "am resolve --project config --scale {params.scale} --experiment {wildcards.experiment} --out {output} 2> {log}"
 
@@ -16,12 +18,14 @@ rule resolve_run:
     """Write the settings of one run, complete and checked."""
     output:
         f"{OUT}/{{experiment}}/{{run}}/config.yaml",
-    params:
-        settings=lambda w: digest(run(w).model_dump(mode="json")),
-        scale=PROJECT.scale,
     log:
         f"{OUT}/logs/resolve_run/{{experiment}}/{{run}}.log",
     localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda w: digest(run(w).model_dump(mode="json")),
+        scale=PROJECT.scale,
     shell:
         "am resolve --project config --scale {params.scale} --experiment {wildcards.experiment} --run {wildcards.run}"
         " --out {output} 2> {log}"
@@ -33,10 +37,12 @@ rule prepare_data:
         config=ancient(rules.resolve_data.output),
     output:
         f"{OUT}/{{experiment}}/data.h5ad",
+    log:
+        f"{OUT}/logs/prepare_data/{{experiment}}.log",
+    conda:
+        "../../environment.yml"
     params:
         seeds=lambda w: experiment(w).seeds,
         data=data_digest,
-    log:
-        f"{OUT}/logs/prepare_data/{{experiment}}.log",
     shell:
         "am prepare --config {input.config} --out {output} 2> {log}"

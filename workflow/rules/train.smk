@@ -8,16 +8,18 @@ rule train_method:
         snapshots=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/snapshots.safetensors",
         losses=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/training.csv",
         provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/training.json",
+    log:
+        f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=1,
     params:
         settings=lambda w: run(w).training_digest,
         code=lambda w: run(w).code_digest("train"),
         data=data_digest,
         tensorboard="--tensorboard" if PROJECT.tensorboard else "",
-    threads: 1
-    resources:
-        gpu=1,
-    log:
-        f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.log",
     shell:
         "am train --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads}"
         " {params.tensorboard} --out {output.model} 2>> {log}"

@@ -1,0 +1,27 @@
+"""The whole DAG is planned without torch, at every scale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ..project import ROOT, ProjectCopy
+
+SCALES = sorted(file.stem for file in Path(ROOT, "config/scales").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_is_planned_without_torch(project: ProjectCopy, scale: str) -> None:
+    project.hide("torch")
+    assert project.call("python", "-c", "import torch").returncode != 0
+    jobs = project.planned("--config", f"scale={scale}")
+
+    rules = Counter(job["rule"] for job in jobs)
+    assert rules["verify_claims"] == rules["all"] == 1
+    assert rules["train_method"] == rules["measure_history"] > 0
+    assert rules["sample_method"] == rules["evaluate_samples"] > rules["train_method"]
+    asking = {job["rule"] for job in jobs if "gpu=1" in job["resources"].split(", ")}
+    assert asking == {"train_method"}
+    assert not (project.folder / "results").exists()
