@@ -74,4 +74,12 @@ def train(
     )
     write_provenance(record, folder / "training.json")
     write_tensors(out, trained.weights, about)
-    shutil.rmtree(folder / "state")
+    _remove(folder / "state")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder so that it never exists in part, whenever this is killed."""
+    rest = folder.with_name(f"{folder.name}.removed")
+    shutil.rmtree(rest, ignore_errors=True)
+    folder.rename(rest)
+    shutil.rmtree(rest)
