@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -262,7 +263,9 @@ def main() -> None:
     except (RuntimeError, ValueError, OSError) as error:
         if not _is_ours(error):
             raise
-        print(f"am: {error}", file=sys.stderr)
+        # Processes that this command started on the same machine fail as it does; one of them says why.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"am: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from am.config import digest
 from am.data.snapshots import read_snapshots
 from am.randomness import derive_seed, generator
 from am.results.files import atomic
-from am.results.provenance import collect, peak_memory, write_provenance
+from am.results.provenance import collect, file_sha256, peak_memory, write_provenance
 from am.runs import build_trained_method, read_run
 from am.training.checkpoint import write_tensors
-from am.training.devices import device_name, launch
+from am.training.devices import device_name, launch, together
 from am.training.loop import train as fit
 
 
@@ -31,50 +32,51 @@ def train(
     """Train, or continue what a killed job left beside ``out``.
 
     Beside ``out`` appear ``snapshots.safetensors`` (averaged weights along the way), ``training.csv`` and
-    ``training.json`` (provenance). The resumable state lies in ``state/<digest of the settings>/``, so a
-    change of settings never meets the state of others; it is removed once all is written.
+    ``training.json`` (provenance). The resumable state lies in ``state/<digest of settings, code and data>/``,
+    so that training never goes on from what others have led to; it is removed once all is written.
     """
     started = datetime.now(UTC)
     run = read_run(config)
     method = build_trained_method(run, str(config))
-    key, folder = run.key(seed), out.parent
+    key, folder, code = run.key(seed), out.parent, run.code_digest("train")
     fabric = launch(accelerator, devices, nodes)
-    read_snapshots(data)  # refuses bad data before hours are spent
-    marginals = run.build_dataset(str(config)).marginals(data)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(key, "weights"))
-        network = method.build(marginals, generator(key, "build"))
-    state = folder / "state" / run.training_digest[:16]
-    trained = fit(
-        network,
-        method.loss,
-        marginals,
-        method.settings.training,
-        key=key,
-        state=state,
-        fabric=fabric,
-        tensorboard=folder / "tensorboard" if tensorboard else None,
-    )
-    if not fabric.is_global_zero:
-        return
-    about = {"run": key, "method": run.method, "training_digest": run.training_digest}
-    snapshots = {f"{step}/{name}": t for step, tensors in trained.snapshots.items() for name, t in tensors.items()}
-    write_tensors(folder / "snapshots.safetensors", snapshots, about)
-    with atomic(folder / "training.csv") as temporary:
-        shutil.copyfile(trained.log, temporary)
-    record = collect(
-        code_digest=run.code_digest("train"),
-        settings=run.model_dump(mode="json", exclude={"about"}),
-        data={data.name: data},
-        device=device_name(fabric.device),
-        seed=seed,
-        started=started,
-        train_seconds=trained.seconds,
-        peak_memory_bytes=peak_memory(),
-    )
-    write_provenance(record, folder / "training.json")
-    write_tensors(out, trained.weights, about)
-    _remove(folder / "state")
+    with together(fabric):
+        read_snapshots(data)  # refuses bad data before hours are spent
+        marginals = run.build_dataset(str(config)).marginals(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(key, "weights"))
+            network = method.build(marginals, generator(key, "build"))
+        state = folder / "state" / digest([run.training_digest, code, file_sha256(data)])[:16]
+        trained = fit(
+            network,
+            method.loss,
+            marginals,
+            method.settings.training,
+            key=key,
+            state=state,
+            fabric=fabric,
+            tensorboard=folder / "tensorboard" if tensorboard else None,
+        )
+        if not fabric.is_global_zero:
+            return
+        about = {"run": key, "method": run.method, "training_digest": run.training_digest}
+        snapshots = {f"{step}/{name}": t for step, tensors in trained.snapshots.items() for name, t in tensors.items()}
+        write_tensors(folder / "snapshots.safetensors", snapshots, about)
+        with atomic(folder / "training.csv") as temporary:
+            shutil.copyfile(trained.log, temporary)
+        record = collect(
+            code_digest=code,
+            settings=run.model_dump(mode="json", exclude={"about"}),
+            data={data.name: data},
+            device=device_name(fabric.device),
+            seed=seed,
+            started=started,
+            train_seconds=trained.seconds,
+            peak_memory_bytes=peak_memory(),
+        )
+        write_provenance(record, folder / "training.json")
+        write_tensors(out, trained.weights, about)
+        _remove(folder / "state")
 
 
 def _remove(folder: Path) -> None:

@@ -41,7 +41,7 @@ def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabri
             strategy="ddp" if processes > 1 else "auto",
             plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
         )
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot train with --accelerator {accelerator} --devices {devices}: {reason}") from None
     fabric.launch()

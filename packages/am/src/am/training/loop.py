@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from am.marginals.marginals import Marginals
 from am.results.files import atomic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import launch, together
+from am.training.devices import launch
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
@@ -102,7 +102,7 @@ def train(
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(settings.matmul_precision)
     try:
-        with together(fabric), _only_run(state, fabric):
+        with _only_run(state, fabric):
             return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
     finally:
         torch.set_float32_matmul_precision(precision)
@@ -223,7 +223,7 @@ class _Loop:
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         value, stop = value.detach(), bool(received)
         if fabric.world_size > 1:
-            value, stop = self._average_over_processes(value, gradients, stop)
+            value, diagnostics, stop = self._share(value, diagnostics, gradients, stop)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
         if not bool(torch.isfinite(norm + value)):
             raise TrainingError(
@@ -239,15 +239,20 @@ class _Loop:
         row: dict[str, Any] = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
         return {name: float(number) for name, number in row.items()}, stop
 
-    def _average_over_processes(self, value: Tensor, gradients: list[Tensor], stop: bool) -> tuple[Tensor, bool]:
-        """Replace gradients by their mean over processes, in one exchange; returns the mean loss, and any stop."""
-        ours = torch.stack([value, value.new_tensor(float(stop))])
-        flat = torch.cat([ours, *(g.reshape(-1) for g in gradients)])
+    def _share(
+        self, value: Tensor, diagnostics: dict[str, Tensor], gradients: list[Tensor], stop: bool
+    ) -> tuple[Tensor, dict[str, Tensor], bool]:
+        """Replace gradients by their mean over processes; returns the same of loss and diagnostics, and any stop.
+
+        All in one exchange.
+        """
+        ours = [value, value.new_tensor(float(stop)), *(number.to(value) for number in diagnostics.values())]
+        flat = torch.cat([torch.stack(ours), *(g.reshape(-1) for g in gradients)])
         flat = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
-        parts = flat[2:].split([g.numel() for g in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
+        (value, stopped, *means), rest = flat[: len(ours)], flat[len(ours) :]
+        for gradient, part in zip(gradients, rest.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
-        return flat[0], bool(flat[1] > 0)
+        return value, dict(zip(diagnostics, means, strict=True)), bool(stopped > 0)
 
 
 def _learning_rate(settings: TrainingSettings, step: int) -> float:
