@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, field_validator
 
 from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
 from am.methods.contract import TrainedMethod
@@ -47,6 +47,13 @@ class Scale(Settings):
     title: str
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is given twice")
+        return seeds
 
 
 class ProjectSettings(Settings):

@@ -16,7 +16,7 @@ def names(package: str) -> list[str]:
     """Names of the plug-ins of ``package`` (say ``am.methods``), without importing them.
 
     A plug-in is a module of the package, or an entry point of another distribution whose group is
-    the package's name.
+    the package's name; one of the library's own cannot be replaced.
     """
     return sorted(own_names(package) | {point.name for point in entry_points(group=package)})
 
@@ -35,8 +35,8 @@ def load(package: str, name: str) -> ModuleType:
     ConfigError
         There is none of that name; the nearest one is named.
     """
-    if name in names(package):
-        for point in entry_points(group=package, name=name):
-            return point.load()
+    if name in own_names(package):
         return importlib.import_module(f"{package}.{name}")
+    for point in entry_points(group=package, name=name):
+        return point.load()
     raise ConfigError(f"{package.rpartition('.')[2]}: there is no '{name}'; {nearest(name, names(package))}")

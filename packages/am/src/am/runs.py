@@ -37,6 +37,15 @@ class Evaluation(Settings):
             raise ValueError("times must increase")
         return times
 
+    @field_validator("metrics")
+    @classmethod
+    def _told_apart(cls, metrics: tuple[MetricSettings, ...]) -> tuple[MetricSettings, ...]:
+        labels = [metric.label for metric in metrics]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two metrics are called '{label}'; give one of them another name")
+        return metrics
+
 
 class SamplingPlan(Settings):
     """What samples depend on, beside the weights."""

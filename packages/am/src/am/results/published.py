@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from am.config import Settings
 
@@ -15,6 +15,9 @@ Confidence = Literal["official", "restated", "unverified", "not recovered"]
 
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 class Published(Settings):
@@ -28,7 +31,7 @@ class Published(Settings):
     confidence: Confidence
     source: str = Field(description="where the number stands")
     claim: str = Field(description="what it claims, in one sentence")
-    scale: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+    scale: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), WithJsonSchema(_ONE_OR_MORE)] = Field(
         default=(), description="scale, or list of them, at which ours may be compared with it; all if absent"
     )
     note: str = Field(default="", description="what else to know before comparing")

@@ -1,0 +1,283 @@
+"""The project's settings as a whole: what is committed, what can be wrong, and what depends on what."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from am.config import ConfigError, merge, read_yaml, write_yaml
+from am.experiments import Project, schemas
+from am.runs import RunConfig, read_data_config, read_run
+
+COMMITTED = Path(__file__).parents[3] / "config"
+SCALES = sorted(path.stem for path in (COMMITTED / "scales").glob("*.yaml"))
+
+CONFIG: dict[str, Any] = {"scale": "tiny", "experiments": ["atom"]}
+SCALE: dict[str, Any] = {"title": "tiny", "seeds": [0, 1]}
+EXPERIMENT: dict[str, Any] = {
+    "title": "An atom",
+    "dataset": {"name": "hydrogen"},
+    "evaluation": {"times": [0.5, 1.0], "n_samples": 10, "metrics": [{"kind": "mmd"}, {"kind": "energy"}]},
+    "methods": {
+        "am": {"settings": {"training": {"iterations": 10}}},
+        "wide": {"method": "am", "title": "wide AM", "settings": {"potential": {"width": 512}}},
+        "ald": {"method": "ald_true_score", "settings": {"sampling": {"time_steps": 5}}},
+        "oracle": {},
+    },
+    "published": [
+        {"method": "am", "metric": "mmd", "value": 1e-3, "confidence": "restated", "source": "s", "claim": "c"}
+    ],
+}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a project whose files differ from the above by what is given; a null removes."""
+
+    def written(config: Any = None, scale: Any = None, experiment: Any = None, name: str = "config") -> Path:
+        folder = tmp_path / name
+        write_yaml(merge(CONFIG, config or {}), folder / "config.yaml")
+        write_yaml(SCALE | (scale or {}), folder / "scales" / "tiny.yaml")
+        write_yaml(merge(EXPERIMENT, experiment or {}), folder / "experiments" / "atom.yaml")
+        return folder
+
+    return written
+
+
+# -- what is committed -----------------------------------------------------------------------------
+
+
+def test_there_are_the_scales_that_the_project_promises() -> None:
+    assert {"smoke", "laptop", "paper"} <= set(SCALES)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale: str, tmp_path: Path) -> None:
+    project = Project(COMMITTED, {"scale": scale})
+    assert project.scale == scale
+    assert list(project.experiments) == read_yaml(COMMITTED / "config.yaml")["experiments"]
+    for experiment in project.experiments.values():
+        write_yaml(experiment.data.model_dump(mode="json"), tmp_path / "data.yaml")
+        assert read_data_config(tmp_path / "data.yaml") == experiment.data
+        asked = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml")["methods"]
+        assert list(experiment.runs) == [name for name in asked if name in experiment.runs]
+        for name, run in experiment.runs.items():
+            write_yaml(run.model_dump(mode="json"), tmp_path / "run.yaml")
+            assert read_run(tmp_path / "run.yaml") == run
+            settings = run.build_method().settings.model_dump(mode="json")
+            assert (settings.pop("sampling", {}), settings) == (run.sampling.solver, run.settings)
+            assert run.key(3) == f"{experiment.name}/{name}/3"
+
+
+def test_the_schemas_accept_what_is_committed() -> None:
+    found = schemas()
+    for schema in found.values():
+        Draft202012Validator.check_schema(schema)
+
+    def check(name: str, data: Any) -> None:
+        Draft202012Validator(found[name]).validate(data)
+
+    check("config", read_yaml(COMMITTED / "config.yaml"))
+    for path in (COMMITTED / "scales").glob("*.yaml"):
+        check("scale", read_yaml(path))
+    for path in (COMMITTED / "experiments").glob("*.yaml"):
+        experiment = read_yaml(path)
+        check("experiment", experiment)
+        check("datasets/" + experiment["dataset"].pop("name"), experiment["dataset"])
+        for name, run in experiment["methods"].items():
+            check("methods/" + run.get("method", name), run.get("settings", {}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "data"),
+    [
+        ("config", {"experiments": ["a"], "scael": "paper"}),
+        ("config", {"experiments": []}),
+        ("scale", {"title": "t", "seeds": []}),
+        ("scale", {"title": "t", "seeds": [-1]}),
+        ("experiment", {**EXPERIMENT, "titel": "t"}),
+        ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "mmdd"}]}})),
+        ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "energy", "blur": 1}]}})),
+        ("methods/am", {"training": {"iterations": 0}}),
+        ("methods/am", {"potential": {"kind": "other"}}),
+        ("datasets/hydrogen", {"states": [{"n": 0, "l": 0, "m": 0}]}),
+    ],
+)
+def test_the_schemas_refuse_mistakes(schema: str, data: Any) -> None:
+    assert not Draft202012Validator(schemas()[schema]).is_valid(data)
+
+
+def test_the_schemas_name_every_key_with_what_it_means() -> None:
+    training = schemas()["methods/am"]["$defs"]["TrainingSettings"]["properties"]
+    assert training["iterations"]["default"] == 3000
+    assert all(entry["description"] for entry in training.values())
+
+
+def test_checking_settings_needs_no_torch() -> None:
+    script = "import sys, pathlib; from am.experiments import Project; Project(pathlib.Path(sys.argv[1]));"
+    check = "assert not {'torch', 'pandas', 'matplotlib', 'ot'} & set(sys.modules), 'imported'"
+    subprocess.run([sys.executable, "-c", script + check, str(COMMITTED)], check=True)
+
+
+# -- what can be wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"config": {"scael": "tiny"}}, "config.yaml: scael: unknown key; did you mean 'scale'?"),
+        ({"config": {"scale": "tiyn"}}, "there is no scale 'tiyn' in "),
+        ({"config": {"scale": "tiyn"}}, "did you mean 'tiny'?"),
+        ({"config": {"scale": "../scales/tiny"}}, "there is no scale '../scales/tiny'"),
+        ({"config": {"experiments": ["atmo"]}}, "did you mean 'atom'?"),
+        ({"config": {"experiments": []}}, "experiments: "),
+        ({"scale": {"seeds": [0, 1, 0]}}, "tiny.yaml: seeds: a seed is given twice"),
+        ({"scale": {"seeds": "many"}}, "tiny.yaml: seeds: "),
+        (
+            {"scale": {"experiments": {"atmo": {}}}},
+            "experiments.atmo: there is no such experiment; did you mean 'atom'?",
+        ),
+        (
+            {"scale": {"experiments": {"atom": {"evaluation": {"n_sample": 1}}}}},
+            "tiny.yaml: evaluation.n_sample: unknown key; did you mean 'n_samples'?",
+        ),
+        ({"experiment": {"evaluation": {"times": [0.5, 0.5]}}}, "evaluation.times: times must increase"),
+        ({"experiment": {"evaluation": {"times": [0.5, 0.2]}}}, "evaluation.times: times must increase"),
+        ({"experiment": {"evaluation": {"times": [0.0, 0.2]}}}, "evaluation.times.0: "),
+        ({"experiment": {"evaluation": {"times": [0.5, 1.1]}}}, "evaluation.times.1: "),
+        ({"experiment": {"evaluation": {"times": []}}}, "evaluation.times: "),
+        (
+            {"experiment": {"evaluation": {"metrics": [{"kind": "mmd"}, {"kind": "mmd", "scales": [1.0]}]}}},
+            "evaluation.metrics: two metrics are called 'mmd'; give one of them another name",
+        ),
+        ({"experiment": {"dataset": {"name": None}}}, "dataset.name: this key is required"),
+        ({"experiment": {"dataset": {"name": "hydrgen"}}}, "datasets: there is no 'hydrgen'; did you mean 'hydrogen'?"),
+        (
+            {"experiment": {"dataset": {"states": [{"n": 2, "l": 2, "m": 0}]}}},
+            "dataset: states.0: l must be below n, got n=2 and l=2",
+        ),
+        (
+            {"experiment": {"dataset": {"states": [{"n": 2, "l": 1, "m": -2}]}}},
+            "dataset: states.0: m must be between -l and l, got l=1 and m=-2",
+        ),
+        ({"experiment": {"dataset": {"duration": float("inf")}}}, "dataset: duration: "),
+        ({"experiment": {"methods": {"amm": {}}}}, "methods: there is no 'amm'; did you mean 'am'?"),
+        ({"experiment": {"methods": {"am": {"title": 3}}}}, "methods.am.title: "),
+        ({"experiment": {"methods": {"a b": {}}}}, "methods.a b."),
+        (
+            {"experiment": {"methods": {"am": {"settings": {"trainig": {}}}}}},
+            "atom.yaml: methods.am.settings: trainig: unknown key; did you mean 'training'?",
+        ),
+        (
+            {"experiment": {"methods": {"am": {"settings": {"training": {"iterations": "many"}}}}}},
+            "methods.am.settings: training.iterations: ",
+        ),
+        ({"experiment": {"methods": {"oracle": {"settings": {"x": 1}}}}}, "methods.oracle.settings: x: unknown key"),
+        ({"experiment": {"pictured": ["wied"]}}, "pictured: there is no run 'wied'; did you mean 'wide'?"),
+        (
+            {"experiment": {"published": [{**EXPERIMENT["published"][0], "metric": "sinkhorn"}]}},
+            "published: the experiment computes no metric 'sinkhorn'",
+        ),
+        (
+            {"experiment": {"published": [{**EXPERIMENT["published"][0], "confidence": "not recovered"}]}},
+            "published.0: a value is given unless",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_file_and_the_place(write: Write, changes: Any, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Project(write(**changes))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: no such file"):
+        Project(tmp_path)
+    write_yaml(CONFIG, tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"there is no scale 'tiny' in .*; nothing can stand here"):
+        Project(tmp_path)
+
+
+# -- what depends on what --------------------------------------------------------------------------
+
+
+def runs(folder: Path) -> dict[str, RunConfig]:
+    return Project(folder).experiments["atom"].runs
+
+
+def test_a_scale_overrides_and_overrides_from_outside_come_last(write: Write) -> None:
+    change = {
+        "evaluation": {"n_samples": 20},
+        "methods": {"am": {"settings": {"training": {"batch_size": 7}}}, "ald": None},
+    }
+    folder = write(scale={"experiments": {"atom": change}})
+    atom = Project(folder, {"results": "elsewhere"}).experiments["atom"]
+    assert Project(folder, {"results": "elsewhere"}).results == Path("elsewhere")
+    assert list(atom.runs) == ["am", "wide", "oracle"]
+    assert atom.data.evaluation.n_samples == 20
+    assert atom.runs["am"].settings["training"]["batch_size"] == 7
+    assert atom.runs["am"].settings["training"]["iterations"] == 10
+    assert atom.seeds == (0, 1)
+
+
+def test_titles_and_kinds_of_runs(write: Write) -> None:
+    found = runs(write())
+    assert {name: run.method for name, run in found.items()} == {
+        "am": "am", "wide": "am", "ald": "ald_true_score", "oracle": "oracle"
+    }  # fmt: skip
+    assert found["wide"].about.title == "wide AM"
+    assert [name for name, run in found.items() if run.about.trained] == ["am", "wide"]
+    assert [name for name, run in found.items() if run.about.control] == ["oracle"]
+
+
+@pytest.mark.parametrize(
+    ("change", "training", "sampling"),
+    [
+        ({"methods": {"am": {"title": "another"}}}, False, False),
+        ({"title": "another"}, False, False),
+        ({"published": []}, False, False),
+        ({"methods": {"wide": {"settings": {"potential": {"width": 9}}}}}, False, False),
+        ({"evaluation": {"metrics": [{"kind": "mmd"}]}}, False, False),
+        ({"evaluation": {"times": [0.25, 1.0]}}, False, True),
+        ({"evaluation": {"n_samples": 11}}, False, True),
+        ({"methods": {"am": {"settings": {"sampling": {"rtol": 1e-6}}}}}, False, True),
+        ({"methods": {"am": {"settings": {"training": {"iterations": 11}}}}}, True, True),
+        ({"methods": {"am": {"settings": {"training": {"ema": 0.5}}}}}, True, True),
+        ({"methods": {"am": {"settings": {"potential": {"depth": 2}}}}}, True, True),
+        ({"methods": {"am": {"settings": {"weight": "parabolic"}}}}, True, True),
+        ({"methods": {"am": {"method": "eam"}}}, True, True),
+        ({"dataset": {"duration": 13_000}}, True, True),
+        # Written out or left to their defaults, settings are the same.
+        ({"methods": {"am": {"settings": {"training": {"learning_rate": 1e-3}}}}}, False, False),
+        ({"dataset": {"duration": 14_000}}, False, False),
+    ],
+)
+def test_digests_change_with_what_weights_and_samples_depend_on_and_with_nothing_else(
+    write: Write, change: Any, training: bool, sampling: bool
+) -> None:
+    before, after = (runs(folder)["am"] for folder in (write(), write(experiment=change, name="changed")))
+    assert (before.training_digest != after.training_digest) == training
+    assert (before.sampling_digest != after.sampling_digest) == sampling
+
+
+def test_runs_with_the_same_settings_have_digests_of_their_own(write: Write) -> None:
+    same = copy.deepcopy(EXPERIMENT["methods"]["am"]) | {"method": "am"}
+    found = runs(write(experiment={"methods": {"twin": same}}))
+    assert found["am"].training_digest != found["twin"].training_digest
+    assert found["am"].key(0) != found["twin"].key(0)
+
+
+def test_what_is_resolved_survives_json(write: Write) -> None:
+    for run in runs(write()).values():
+        assert RunConfig.model_validate(json.loads(json.dumps(run.model_dump(mode="json")))) == run
