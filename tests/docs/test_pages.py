@@ -1,0 +1,103 @@
+"""What the pages say exists: links, files, commands and targets."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from am.cli import app
+
+from ..project import ROOT
+from .pages import anchors, commands, pages, prose
+
+PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
+MADE = ("results/", ".venv/", "logs/")
+"""Folders that only exist once something has run."""
+
+
+def test_the_pages_are_found() -> None:
+    names = {str(page.relative_to(ROOT)) for page in pages()}
+    assert {"README.md", "docs/architecture.md", "docs/decisions/randomness.md", "packages/am/README.md"} <= names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text()))
+    links += re.findall(r"(?:src|href)=\"([^\"]+)\"", prose(page.read_text()))
+    for link in links:
+        if re.match(r"https?://|mailto:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{link} does not exist"
+        assert target.is_relative_to(ROOT), f"{link} leads out of the project"
+        assert not anchor or anchor in anchors(target), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_exist(page: Path) -> None:
+    """Paths from the root that stand in backticks, and have no placeholder."""
+    tops = {path.name for path in ROOT.iterdir()}
+    if page.name == "adding-a-method.md":  # which makes its files; test_tutorial.py follows it
+        return
+    for name in re.findall(r"`([\w./-]+/[\w./-]*)`", prose(page.read_text())):
+        if name.split("/")[0] in tops and not name.startswith(MADE):
+            assert (ROOT / name).exists() or (page.parent / name).exists(), f"{name} does not exist"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page: Path) -> None:
+    text = commands(page.read_text())
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|&& |; )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    steps = typer.main.get_command(app).commands.keys()  # type: ignore[attr-defined]
+    assert set(re.findall(r"(?:^|&& |; )am ([a-z]+)", text, re.MULTILINE)) <= steps
+    scales = {path.stem for path in (ROOT / "config/scales").glob("*.yaml")}
+    if page.name != "adding-a-method.md":  # which makes a scale of its own
+        assert set(re.findall(r"(?:scale|SCALE)=(\w+)", text)) <= scales
+
+
+def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "packages/am/README.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    check = "assert moved.x.shape == (11, 1000, 2)\n"
+    check += "assert (moved.x[-1].mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.3, moved.x[-1].mean(0)\n"
+    check += "assert (moved.x[-1].std(0) - 2).abs().max() < 0.3, moved.x[-1].std(0)\n"
+    run = subprocess.run(
+        [sys.executable, "-c", example + check], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_readme_and_citation_name_the_same_paper() -> None:
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for fact in (paper["title"], str(paper["year"]), str(paper["volume"]), f"{paper['start']}--{paper['end']}"):
+        assert fact in readme
+    for author in paper["authors"]:
+        assert author["family-names"] in readme
+
+
+def test_no_file_names_the_machine_that_it_was_written_on() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Put together here, so that this file passes too.
+    places = re.compile("|".join(["/wor" + "k/(main|shared)", "/tm" + "p/w/", "/ro" + "ot/"]))
+    found = []
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and path.suffix not in (".png", ".gif", ".pdf", ".npz", ".lock"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            found += [f"{name}: {match[0]}" for match in places.finditer(text)]
+    assert found == []
