@@ -1,0 +1,71 @@
+"""The registry of files from outside: ``data/registry.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, model_validator
+
+from am.config import ConfigError, Settings, nearest, parse, read_yaml
+
+Url = Annotated[str, Field(pattern=r"^https?://")]
+
+
+class RemoteFile(Settings):
+    """One file, and what its content must be."""
+
+    urls: tuple[Url, ...] = Field(min_length=1, description="where it is; later ones are mirrors")
+    bytes: PositiveInt | None = Field(default=None, description="its size, where known")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    git_blob: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{40}$", description="what `git hash-object` prints: sha1 of header and content"
+    )
+
+    @model_validator(mode="after")
+    def _checkable(self) -> RemoteFile:
+        if not (self.sha256 or self.git_blob):
+            raise ValueError("a file needs a sha256 or a git_blob to be checked against")
+        return self
+
+    def fault(self, path: Path) -> str | None:
+        """What is wrong with the file at ``path``, in a few words; None where nothing is."""
+        size = path.stat().st_size
+        if self.bytes is not None and size != self.bytes:
+            return f"has {size} bytes, expected {self.bytes}"
+        sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                sha256.update(block)
+                blob.update(block)
+        for name, expected, found in (("sha256", self.sha256, sha256), ("git blob", self.git_blob, blob)):
+            if expected is not None and found.hexdigest() != expected:
+                return f"has {name} {found.hexdigest()}, expected {expected}"
+        return None
+
+
+class Source(Settings):
+    """Files that belong together, with their licence and citation."""
+
+    title: str
+    licence: str
+    citation: str
+    files: dict[str, RemoteFile] = Field(min_length=1)
+
+
+def find_file(registry: Path, source: str, file: str) -> RemoteFile:
+    """The entry of a file.
+
+    Raises
+    ------
+    ConfigError
+        The registry is not valid, or has no such source or file; names the nearest.
+    """
+    entries = {name: parse(Source, entry, f"{registry}: {name}") for name, entry in read_yaml(registry).items()}
+    if source not in entries:
+        raise ConfigError(f"{registry}: there is no source '{source}'; {nearest(source, entries)}")
+    files = entries[source].files
+    if file not in files:
+        raise ConfigError(f"{registry}: {source} has no file '{file}'; {nearest(file, files)}")
+    return files[file]
