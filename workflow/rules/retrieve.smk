@@ -7,5 +7,7 @@ rule retrieve_file:
     log:
         f"{OUT}/logs/retrieve_file/{{source}}/{{file}}.log",
     localrule: True
+    conda:
+        "../../environment.yml"
     shell:
         "am retrieve --registry {input.registry} --source {wildcards.source} --file {wildcards.file} --out {output} 2> {log}"
