@@ -42,8 +42,8 @@ class Samples:
 def write_samples(samples: Samples, path: Path) -> None:
     """Write ``samples.npz``."""
     weight: dict[str, Any] = {} if samples.log_weight is None else {"log_weight": samples.log_weight}
-    with atomic(path) as temporary:
-        np.savez_compressed(temporary, x=samples.x, time=samples.time, **weight)
+    with atomic(path) as temporary, temporary.open("wb") as file:  # given a name, numpy may append to it
+        np.savez_compressed(file, x=samples.x, time=samples.time, **weight)
 
 
 def read_samples(path: Path) -> Samples:
@@ -60,11 +60,14 @@ def read_samples(path: Path) -> Samples:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of samples") from None
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except (OSError, ValueError, TypeError, BadZipFile, EOFError) as error:  # TypeError: a lone array
         raise DataError(f"{path}: not a whole npz file ({error})") from None
     for name in ("x", "time"):
         if name not in arrays:
             raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(arrays)}")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or (array.ndim < 2 if name == "x" else array.ndim != 1):
+            raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
     lengths = {name: len(arrays[name]) for name in ("x", "time", "log_weight") if name in arrays}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays of different lengths: {lengths}")

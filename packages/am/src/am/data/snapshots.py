@@ -90,8 +90,11 @@ def read_snapshots(path: Path) -> Snapshots:
     for column in ("time", "split", "seed"):
         if column not in table.obs:
             raise DataError(f"{path}: obs has no column '{column}'; it has: {', '.join(table.obs.columns)}")
-    time = table.obs["time"].to_numpy(dtype=np.float64)
+    try:
+        time, seed = table.obs["time"].to_numpy(dtype=np.float64), table.obs["seed"].to_numpy(dtype=np.int64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: obs holds something that is not a number in 'time' or 'seed' ({error})") from None
     bad = ~(np.isfinite(x).all(1) & np.isfinite(time))
     if bad.any():
         raise DataError(f"{path}: {bad.sum()} of {len(x)} points are not finite, the first is row {bad.argmax()}")
-    return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), table.obs["seed"].to_numpy(dtype=np.int64))
+    return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), seed)

@@ -23,7 +23,7 @@ _DISTRIBUTION = "action-matching"
 
 
 class ProvenanceError(RuntimeError):
-    """A record of provenance that cannot be used; its text is one sentence for the user."""
+    """Provenance that cannot be told, or a record of it that cannot be used; its text is one sentence for the user."""
 
 
 class Provenance(TypedDict):
@@ -145,9 +145,18 @@ def write_origin(path: Path, made_of: Origin) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Sha256 of a file's content.
+
+    Raises
+    ------
+    ProvenanceError
+        The file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ProvenanceError(f"{path}: cannot be read ({str(error.strerror).lower()})") from None
 
 
 def commit(folder: Path | None = None) -> str:

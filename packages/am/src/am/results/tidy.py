@@ -39,6 +39,11 @@ def read_history(paths: Iterable[Path]) -> pd.DataFrame:
     return _read(paths, HISTORY_COLUMNS)
 
 
+def read_losses(path: Path) -> pd.DataFrame:
+    """Columns ``step`` and ``loss`` of a ``training.csv``; errors as in :func:`read_metrics`."""
+    return _read_one(path, ("step", "loss"))
+
+
 def write_tidy(frame: pd.DataFrame, path: Path) -> None:
     """Write a table so that reading it gives the same numbers."""
     with atomic(path) as temporary:

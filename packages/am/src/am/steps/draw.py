@@ -18,7 +18,7 @@ from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
 from am.results.provenance import Origin, origin
-from am.results.tidy import read_history, read_metrics
+from am.results.tidy import read_history, read_losses, read_metrics
 from am.runs import step_digest
 
 Draw = Callable[[ResolvedExperiment, Sequence[Path], Sequence[Path], Origin], None]
@@ -37,10 +37,14 @@ def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], ou
     Raises
     ------
     ConfigError
-        There is no such figure; names the nearest.
+        There is no such figure, it is not written in such a file, or an input is missing or is of no run.
     """
     if figure not in FIGURES:
         raise ConfigError(f"there is no figure '{figure}'; {nearest(figure, FIGURES)}")
+    suffixes = (".gif",) if figure == "animation" else (".pdf", ".png")
+    for path in out:
+        if path.suffix not in suffixes:
+            raise ConfigError(f"{path}: the figure '{figure}' is written as {' or '.join(suffixes)}")
     FIGURES[figure](experiment, inputs, out, origin(inputs, step_digest("draw")))
 
 
@@ -52,7 +56,7 @@ def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Seq
         experiment.labels(),
         metric.label,
         metric.quantity,
-        read_metrics(_named("metrics.csv", inputs)),
+        read_metrics(path for path in inputs if path.name == "metrics.csv"),
     )
     for path in out:
         save_figure(figure, path, made_of)
@@ -72,7 +76,8 @@ def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence
 
 
 def _losses(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
-    frames = [pd.read_csv(path).assign(method=_run(path), seed=_seed(path)) for path in inputs]
+    files = _named("training.csv", inputs)
+    frames = [read_losses(path).assign(method=_run(path, experiment), seed=_seed(path)) for path in files]
     figure = training_losses(pd.concat(frames, ignore_index=True), experiment.labels())
     for path in out:
         save_figure(figure, path, made_of)
@@ -98,25 +103,36 @@ def _animation(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequ
 
 def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Samples, list[tuple[str, Samples]]]:
     """The truth of the first seed, and what each method predicts with that seed, by title."""
-    (data,) = _named("data.h5ad", inputs)
-    points = read_snapshots(data)
+    points = read_snapshots(_named("data.h5ad", inputs)[0])
     chosen = (points.split == "test") & (points.seed == experiment.seeds[0]) & (points.time > 0)
     truth = Samples(points.x[chosen], points.time[chosen])
     titles = {label.method: label.title for label in experiment.labels()}
-    models = [(titles[_run(path)], read_samples(path)) for path in _named("samples.npz", inputs)]
+    files = _named("samples.npz", inputs)
+    models = [(titles[_run(path, experiment)], read_samples(path)) for path in files]
     return truth, models
 
 
 def _named(name: str, paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if path.name == name]
+    found = [path for path in paths if path.name == name]
+    if not found:
+        raise ConfigError(f"the figure needs a {name} among its inputs")
+    return found
 
 
-def _run(path: Path) -> str:
-    return path.parent.parent.name
+def _run(path: Path, experiment: ResolvedExperiment) -> str:
+    name = path.parent.parent.name
+    if name not in experiment.runs:
+        raise ConfigError(
+            f"{path}: must lie in <run>/seed<number>/; there is no run '{name}'; {nearest(name, experiment.runs)}"
+        )
+    return name
 
 
 def _seed(path: Path) -> int:
-    return int(path.parent.name.removeprefix("seed"))
+    number = path.parent.name.removeprefix("seed")
+    if not number.isdecimal():
+        raise ConfigError(f"{path}: must lie in <run>/seed<number>/, not in {path.parent.name}/")
+    return int(number)
 
 
 FIGURES: Mapping[str, Draw] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from am.data.samples import Samples, read_samples
-from am.data.snapshots import Snapshots, read_snapshots
+from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.settings import MetricSettings
 from am.randomness import generator
@@ -58,7 +58,8 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
         predicted = flat(sampler.predict(n), run.sampling.times)
         values = [row["value"] for row in _against_truth(evaluation, [metric], predicted, truth, seed, n)]
         rows.append({"iteration": step, "value": sum(values) / len(values)})
-    fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label, "n_samples": n}
+    fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label}
+    fixed["n_samples"] = min(n, metric.max_points or n)
     _write(({**fixed, **row} for row in rows), HISTORY_COLUMNS, out)
 
 
@@ -75,7 +76,11 @@ def _against_truth(
         y = truth.test(seed, time)[:n]
         weight = None if log_weight is None else torch.from_numpy(log_weight)
         for metric in metrics:
-            value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), _directions(metric, time), weight)
+            try:
+                value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), _directions(metric, time), weight)
+            except ValueError as error:
+                what = f"at time {time}, {metric.label} of predictions (first) and truth (second)"
+                raise DataError(f"{what}: {error}") from None
             yield _row(time, metric, value, len(x))
 
 

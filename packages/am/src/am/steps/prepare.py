@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,18 @@ from am.randomness import generator
 from am.runs import read_data_config
 
 
-def prepare(config: Path, out: Path) -> None:
-    """Draw what starts and judges each seed, and training points for methods that read files.
+def prepare(config: Path, out: Path, seeds: Iterable[int] | None = None) -> None:
+    """Draw training points, for methods that read files, and what starts and judges each of ``seeds``.
 
-    Seeds have test points of their own, so that the interval over seeds covers the luck of the draw of
-    the truth as well.
+    Seeds (by default those of ``config``) have test points of their own, so that the interval over seeds
+    covers the luck of the draw of the truth as well. No points depend on which others are drawn.
     """
     plan = read_data_config(config)
     dataset = plan.build_dataset(str(config))
     truth, evaluation = dataset.truth(), plan.evaluation
     grid = np.linspace(0, 1, evaluation.snapshot_times)
     parts = [_draw(truth, t, evaluation.snapshot_size, "train", -1, plan.experiment) for t in grid]
-    for seed in plan.seeds:
+    for seed in plan.seeds if seeds is None else seeds:
         times = (0.0, *evaluation.times)
         parts += [_draw(truth, t, evaluation.n_samples, "test", seed, plan.experiment) for t in times]
     columns = zip(*((p.x, p.time, p.split, p.seed) for p in parts), strict=True)

@@ -19,7 +19,7 @@ from am.methods.contract import Method, Prediction, TrainedMethod
 from am.randomness import generator
 from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
 from am.runs import RunConfig, read_run
-from am.training.checkpoint import load_weights, read_tensors
+from am.training.checkpoint import CheckpointError, load_weights, read_tensors
 
 
 def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = None, device: str = "auto") -> None:
@@ -34,11 +34,11 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
         raise ConfigError(f"{config}: the method '{run.method}' {'needs' if model is None else 'takes no'} --model")
     if model is not None:
         sampler.load(read_tensors(model)[0], str(model))
+    training = read_provenance(model.with_name("training.json")) if model is not None else None
     clock = time.monotonic()
     prediction = sampler.predict(run.sampling.n_samples)
     seconds = time.monotonic() - clock
     write_samples(flat(prediction, run.sampling.times), out)
-    training = read_provenance(model.with_name("training.json")) if model is not None else None
     record = collect(
         code_digest=run.code_digest("sample"),
         settings=run.model_dump(mode="json", exclude={"about"}),
@@ -68,7 +68,17 @@ class Sampler:
             self._network = self.method.build(dataset.marginals(data), generator(run.key(seed), "build")).to(device)
 
     def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
-        """Put weights into the network."""
+        """Put weights into the network.
+
+        Raises
+        ------
+        ConfigError
+            The method has none.
+        CheckpointError
+            They are of another network.
+        """
+        if self._network is None:
+            raise ConfigError(f"{self.run.run}: the method '{self.run.method}' has no network for {where}")
         load_weights(self._network, weights, where)
 
     def predict(self, n: int) -> Prediction:
@@ -93,18 +103,35 @@ def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:
 
 
 def snapshots(path: Path) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
-    """Step and weights of each snapshot in ``snapshots.safetensors``, in order."""
+    """Step and weights of each snapshot in ``snapshots.safetensors``, in order.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, or holds no snapshots.
+    """
     by_step: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in read_tensors(path)[0].items():
         step, _, rest = name.partition("/")
+        if not step.isdecimal():
+            raise CheckpointError(f"{path}: '{name}' is no tensor of a snapshot; is this snapshots.safetensors?")
         by_step.setdefault(int(step), {})[rest] = tensor
     yield from sorted(by_step.items())
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes a GPU where there is one."""
+    """The device ``name``: auto (a GPU where there is one), cpu, cuda or cuda:<number>.
+
+    Raises
+    ------
+    ConfigError
+        There is no such device here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device '{name}': no GPU can be used here; try --device cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and number.isdecimal())):
+        raise ConfigError(f"there is no device '{name}'; choose from: auto, cpu, cuda, cuda:<number>")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device '{name}': there is no such GPU here; try --device cpu")
     return torch.device(name)

@@ -28,6 +28,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     tensorboard: bool = False,
+    checkpoint_seconds: float = 30.0,
 ) -> None:
     """Train, or continue what a killed job left beside ``out``.
 
@@ -55,6 +56,7 @@ def train(
             key=key,
             state=state,
             fabric=fabric,
+            checkpoint_seconds=checkpoint_seconds,
             tensorboard=folder / "tensorboard" if tensorboard else None,
         )
         if not fabric.is_global_zero:

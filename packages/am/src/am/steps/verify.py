@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
 from am.results.provenance import origin
 from am.results.tables import summarise
@@ -25,6 +26,11 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
         again in minutes are judged beside those of this one.
     out
         The page; the same as CSV and Markdown appear beside it.
+
+    Raises
+    ------
+    ConfigError
+        There is not a single result.
     """
     judgements: list[Judgement] = []
     inputs: list[Path] = []
@@ -37,6 +43,8 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
                 files = sorted(folder.rglob("*.csv"))
                 judgements += [one for one in _judged(experiment, files, scale) if one.seeds]
                 inputs += files
+    if not inputs:
+        raise ConfigError(f"there are no results of {' or '.join(project.experiments)} to judge")
     made_of = origin(inputs, step_digest("verify"))
     write_verdicts(judgements, out.with_suffix(".csv"), out.with_suffix(".md"), out, made_of)
     return judgements
