@@ -1,6 +1,6 @@
 # Reproduces "Action Matching: Learning Stochastic Dynamics from Samples" (ICML 2023), step by step:
 #
-#     resolve -> prepare -> train -> sample -> evaluate -> tabulate, draw -> verify
+#     prepare -> train -> sample -> evaluate -> tabulate, draw -> verify
 #
 # What runs is said in config/config.yaml; every setting is checked before the DAG is built.
 
@@ -25,6 +25,10 @@ try:
     PROJECT = Project(Path("config"), config)
 except ConfigError as error:
     sys.exit(f"am: {error}")
+
+
+onstart:
+    PROJECT.write_settings()
 
 
 include: "workflow/rules/common.smk"

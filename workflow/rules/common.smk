@@ -1,9 +1,17 @@
 # What the rules share: where things lie, and what each result depends on.
+#
+# Jobs read their settings from files that are written before the first of them starts (onstart), and that are no
+# inputs: a job runs again when what it depends on itself changes. That is said in its params, as digests of settings
+# and of code (docs/decisions/workflow-rules.md says why).
 
 from am.config import digest
 from am.runs import step_digest
 
 OUT = f"{PROJECT.results}/{PROJECT.scale}"
+SETTINGS = f"{OUT}/{{experiment}}/config.yaml"
+RUN_SETTINGS = f"{OUT}/{{experiment}}/{{run}}/config.yaml"
+TRAINING_POINTS = f"{OUT}/{{experiment}}/data.h5ad"
+ALL_POINTS = f"{OUT}/{{experiment}}/seed{{seed}}/data.h5ad"
 VERDICT = f"{OUT}/verdict.html"
 
 
@@ -31,15 +39,14 @@ def every_run(pattern, experiment, trained=False):
     ]
 
 
-# Files that hold the settings or the points of several runs are inputs whose age does not count (ancient):
-# a run is made again when what it depends on itself changes, and that is said in its params, as digests of
-# settings and of code (workflow-rules.md in docs/decisions says why).
+def asked(*keys):
+    """Digest of an experiment's data set, and of those keys of its evaluation that a rule depends on."""
 
+    def of(wildcards):
+        data = experiment(wildcards).data
+        return digest([data.dataset, data.evaluation.model_dump(mode="json", include=set(keys))])
 
-def data_digest(wildcards):
-    """Changes when the data of an experiment would; another seed more does not change those of the others."""
-    data = experiment(wildcards).data
-    return digest([data.model_dump(mode="json", exclude={"seeds"}), data.code_digest("prepare")])
+    return of
 
 
 FIGURES = {
@@ -70,8 +77,8 @@ def shown_in(figure):
             "iterations": every_run("history.csv", e, trained=True) + untrained + [f"{OUT}/{e.name}/floor.csv"],
             "times": every_run("metrics.csv", e) + [f"{OUT}/{e.name}/floor.csv"],
             "losses": every_run("training.csv", e, trained=True),
-            "histograms": [f"{OUT}/{e.name}/data.h5ad", *first],
-            "animation": [f"{OUT}/{e.name}/data.h5ad", *first],
+            "histograms": [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first],
+            "animation": [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first],
         }[figure]
 
     return inputs

@@ -1,8 +1,7 @@
 rule sample_method:
     """Push the test particles of a seed from t = 0 to every time that the experiment asks about."""
     input:
-        run=ancient(rules.resolve_run.output),
-        data=ancient(rules.prepare_data.output),
+        data=ALL_POINTS,
         model=lambda w: rules.train_method.output.model if run(w).about.trained else [],
     output:
         samples=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/samples.npz",
@@ -15,20 +14,19 @@ rule sample_method:
         "../../environment.yml"
     threads: 1
     params:
+        run=RUN_SETTINGS,
         settings=lambda w: run(w).sampling_digest,
         code=lambda w: run(w).code_digest("sample"),
-        data=data_digest,
         model=lambda w, input: f"--model {input.model}" if input.get("model") else "",
     shell:
-        "am sample --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads} {params.model}"
+        "am sample --run {params.run} --data {input.data} --seed {wildcards.seed} --threads {threads} {params.model}"
         " --out {output.samples} 2> {log}"
 
 
 rule evaluate_samples:
     """Measure predictions against the truth."""
     input:
-        config=ancient(rules.resolve_data.output),
-        data=ancient(rules.prepare_data.output),
+        data=ALL_POINTS,
         samples=rules.sample_method.output.samples,
     output:
         f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
@@ -40,19 +38,18 @@ rule evaluate_samples:
         "../../environment.yml"
     threads: 1
     params:
+        config=SETTINGS,
+        settings=asked("metrics"),
         code=lambda w: step_digest("evaluate"),
-        data=data_digest,
     shell:
-        "am evaluate --config {input.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
+        "am evaluate --config {params.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
         " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
 
 
 rule measure_history:
     """Measure the weights kept along training."""
     input:
-        config=ancient(rules.resolve_data.output),
-        run=ancient(rules.resolve_run.output),
-        data=ancient(rules.prepare_data.output),
+        data=ALL_POINTS,
         snapshots=rules.train_method.output.snapshots,
     output:
         f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/history.csv",
@@ -62,18 +59,17 @@ rule measure_history:
         "../../environment.yml"
     threads: 1
     params:
-        settings=lambda w: run(w).sampling_digest,
+        config=SETTINGS,
+        run=RUN_SETTINGS,
+        settings=lambda w: [run(w).sampling_digest, asked("metrics", "history_samples")(w)],
         code=lambda w: [run(w).code_digest("sample"), step_digest("evaluate")],
-        data=data_digest,
     shell:
-        "am history --config {input.config} --run {input.run} --data {input.data} --snapshots {input.snapshots}"
+        "am history --config {params.config} --run {params.run} --data {input.data} --snapshots {input.snapshots}"
         " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
 
 
 rule measure_floor:
     """Measure samples of the truth against each other."""
-    input:
-        config=ancient(rules.resolve_data.output),
     output:
         f"{OUT}/{{experiment}}/floor.csv",
     log:
@@ -82,7 +78,8 @@ rule measure_floor:
         "../../environment.yml"
     threads: 1
     params:
-        code=lambda w: step_digest("evaluate"),
-        data=data_digest,
+        config=SETTINGS,
+        settings=asked("times", "n_samples", "metrics", "history_samples", "floor_repeats"),
+        code=lambda w: experiment(w).data.code_digest("evaluate"),
     shell:
-        "am floor --config {input.config} --threads {threads} --out {output} 2> {log}"
+        "am floor --config {params.config} --threads {threads} --out {output} 2> {log}"

@@ -1,48 +1,30 @@
-rule resolve_data:
-    """Write the settings of an experiment's data, complete and checked."""
-    output:
-        f"{OUT}/{{experiment}}/config.yaml",
-    log:
-        f"{OUT}/logs/resolve_data/{{experiment}}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        settings=lambda w: digest(experiment(w).data.model_dump(mode="json")),
-        scale=PROJECT.scale,
-    shell:
-        "am resolve --project config --scale {params.scale} --experiment {wildcards.experiment} --out {output} 2> {log}"
-
-
-rule resolve_run:
-    """Write the settings of one run, complete and checked."""
-    output:
-        f"{OUT}/{{experiment}}/{{run}}/config.yaml",
-    log:
-        f"{OUT}/logs/resolve_run/{{experiment}}/{{run}}.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        settings=lambda w: digest(run(w).model_dump(mode="json")),
-        scale=PROJECT.scale,
-    shell:
-        "am resolve --project config --scale {params.scale} --experiment {wildcards.experiment} --run {wildcards.run}"
-        " --out {output} 2> {log}"
-
-
 rule prepare_data:
-    """Draw the points that start and judge every method of an experiment."""
-    input:
-        config=ancient(rules.resolve_data.output),
+    """Draw the points that methods may learn from."""
     output:
-        f"{OUT}/{{experiment}}/data.h5ad",
+        TRAINING_POINTS,
     log:
         f"{OUT}/logs/prepare_data/{{experiment}}.log",
     conda:
         "../../environment.yml"
     params:
-        seeds=lambda w: experiment(w).seeds,
-        data=data_digest,
+        config=SETTINGS,
+        settings=asked("snapshot_times", "snapshot_size"),
+        code=lambda w: experiment(w).data.code_digest("prepare"),
     shell:
-        "am prepare --config {input.config} --out {output} 2> {log}"
+        "am prepare --config {params.config} --no-test --out {output} 2> {log}"
+
+
+rule prepare_seed:
+    """Draw the points that start and judge every method with one seed; with those that methods may learn from."""
+    output:
+        ALL_POINTS,
+    log:
+        f"{OUT}/logs/prepare_seed/{{experiment}}/seed{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        config=SETTINGS,
+        settings=asked("snapshot_times", "snapshot_size", "times", "n_samples"),
+        code=lambda w: experiment(w).data.code_digest("prepare"),
+    shell:
+        "am prepare --config {params.config} --seed {wildcards.seed} --out {output} 2> {log}"

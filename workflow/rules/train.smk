@@ -1,8 +1,7 @@
 rule train_method:
     """Train one method with one seed. A killed job, started again, continues from its last checkpoint."""
     input:
-        run=ancient(rules.resolve_run.output),
-        data=ancient(rules.prepare_data.output),
+        data=TRAINING_POINTS,
     output:
         model=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/model.safetensors",
         snapshots=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/snapshots.safetensors",
@@ -16,10 +15,10 @@ rule train_method:
     resources:
         gpu=1,
     params:
+        run=RUN_SETTINGS,
         settings=lambda w: run(w).training_digest,
         code=lambda w: run(w).code_digest("train"),
-        data=data_digest,
         tensorboard="--tensorboard" if PROJECT.tensorboard else "",
     shell:
-        "am train --run {input.run} --data {input.data} --seed {wildcards.seed} --threads {threads}"
+        "am train --run {params.run} --data {input.data} --seed {wildcards.seed} --threads {threads}"
         " {params.tensorboard} --out {output.model} 2>> {log}"

@@ -2,6 +2,7 @@ rule verify_claims:
     """Say, number by number, whether the published result holds."""
     input:
         everything,
+        kept=sorted(Path("results/expected").rglob("*.csv")),
     output:
         page=report(VERDICT, caption="../report/verdict.rst", category="verdict"),
         others=multiext(f"{OUT}/verdict", ".csv", ".md"),
@@ -13,7 +14,6 @@ rule verify_claims:
     params:
         code=step_digest("verify"),
         published=digest([[p.model_dump() for p in e.published] for e in PROJECT.experiments.values()]),
-        kept=[str(p) for p in sorted(Path("results/expected").rglob("*.csv"))],
         scale=PROJECT.scale,
         results=lambda w, output: Path(output.page).parent,
     shell:

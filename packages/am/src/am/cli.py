@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from am.config import ConfigError, write_yaml
+from am.config import ConfigError
 
 if TYPE_CHECKING:
     from am.experiments import ResolvedExperiment
@@ -62,14 +62,12 @@ def resolve(
 ) -> None:
     """Write the settings of an experiment's data, or of one of its runs, with every default filled in."""
     from am.config import nearest
-    from am.results.files import atomic
+    from am.runs import write_settings
 
     resolved = _experiment(project, scale, experiment)
     if run is not None and run not in resolved.runs:
         raise ConfigError(f"{experiment}: there is no run '{run}'; {nearest(run, resolved.runs)}")
-    settings = resolved.data if run is None else resolved.runs[run]
-    with atomic(out) as temporary:
-        write_yaml(settings.model_dump(mode="json"), temporary)
+    write_settings(resolved.data if run is None else resolved.runs[run], out)
 
 
 @app.command()
@@ -101,11 +99,16 @@ def retrieve(
 
 
 @app.command()
-def prepare(config: ConfigOption, out: OutOption) -> None:
+def prepare(
+    config: ConfigOption,
+    out: OutOption,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="This seed only; may be repeated.")] = None,
+    test: Annotated[bool, typer.Option(help="Draw the start and the truth of seeds.")] = True,
+) -> None:
     """Make an experiment's data.h5ad: training points, and each seed's start and truth."""
     from am.steps.prepare import prepare as step
 
-    step(config, out)
+    step(config, out, (seeds or None) if test else ())
 
 
 @app.command()
@@ -119,6 +122,9 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Nodes.")] = 1,
     threads: ThreadsOption = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, envvar="AM_CHECKPOINT_SECONDS", help="At least so long between checkpoints.")
+    ] = 30.0,
 ) -> None:
     """Train a method, or continue where a killed job stopped.
 
@@ -127,7 +133,7 @@ def train(
     _use(threads)
     from am.steps.train import train as step
 
-    step(run, data, out, seed, accelerator, devices, nodes, tensorboard)
+    step(run, data, out, seed, accelerator, devices, nodes, tensorboard, checkpoint_seconds)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
 from am.methods.contract import TrainedMethod
 from am.results.labels import Label
 from am.results.published import Published
-from am.runs import About, DataConfig, Evaluation, RunConfig, SamplingPlan, build_dataset, build_method
+from am.runs import About, DataConfig, Evaluation, RunConfig, SamplingPlan, build_dataset, build_method, write_settings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -102,7 +102,6 @@ class ResolvedExperiment:
             sampling=SamplingPlan(
                 times=evaluation.times,
                 n_samples=evaluation.n_samples,
-                history_samples=evaluation.history_samples,
                 solver=settings.pop("sampling", {}),
             ),
             settings=settings,
@@ -158,6 +157,14 @@ class Project:
                 if entry.metric not in {m.label for m in parts.evaluation.metrics}:
                     raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
             self.experiments[name] = ResolvedExperiment(name, parts, settings.scale, scale, where)
+
+    def write_settings(self) -> None:
+        """Write the ``config.yaml`` of every experiment and of every run into the results."""
+        for experiment in self.experiments.values():
+            folder = self.results / self.scale / experiment.name
+            write_settings(experiment.data, folder / "config.yaml")
+            for name, run in experiment.runs.items():
+                write_settings(run, folder / name / "config.yaml")
 
 
 def _stems(folder: Path) -> list[str]:

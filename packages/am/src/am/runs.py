@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from am import plugins
-from am.config import ConfigError, Settings, digest, parse, read_yaml
+from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset
 from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import MetricSettings
 from am.results.code_digest import code_digest
+from am.results.files import atomic
 
 Time = Annotated[float, Field(gt=0, le=1)]
 
@@ -52,7 +53,6 @@ class SamplingPlan(Settings):
 
     times: tuple[Time, ...]
     n_samples: PositiveInt
-    history_samples: PositiveInt = 1000
     solver: dict[str, Any] | None = Field(default_factory=dict, description="the method's ``sampling`` settings")
 
 
@@ -153,6 +153,12 @@ def build_trained_method(run: RunConfig, where: str) -> TrainedMethod:
     if not isinstance(method, TrainedMethod):
         raise ConfigError(f"{where}: the method '{run.method}' has nothing to train")
     return method
+
+
+def write_settings(settings: RunConfig | DataConfig, path: Path) -> None:
+    """Write a ``config.yaml``, whole or not at all."""
+    with atomic(path) as temporary:
+        write_yaml(settings.model_dump(mode="json"), temporary)
 
 
 def read_run(path: Path) -> RunConfig:

@@ -1,0 +1,141 @@
+"""What runs again after a change: what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+import pytest
+
+from ..project import ProjectCopy
+
+LIBRARY = "packages/am/src/am"
+EXPERIMENT = "config/experiments/tiny.yaml"
+SCALE = "config/scales/tiny.yaml"
+
+CLOUDS = {"draw_histograms", "draw_animation"}  # of the runs that are pictured
+LINES = {"draw_iterations", "draw_times"}
+LOSSES = {"draw_losses"}
+DRAWINGS = CLOUDS | LINES | LOSSES
+VERDICT = {"verify_claims", "all"}
+
+
+def again(project: ProjectCopy) -> set[str]:
+    """What would run: "rule", "rule run" or "rule run seed"."""
+    return {" ".join(job[key] for key in ("rule", "run", "seed") if key in job) for job in project.planned()}
+
+
+def each(rules: Iterable[str], run: str, seeds: Iterable[int] = (0, 1)) -> set[str]:
+    return {f"{rule} {run} {seed}" for rule in rules for seed in seeds}
+
+
+SAMPLING = ["sample_method", "evaluate_samples", "measure_history"]
+TRAINING = ["train_method", *SAMPLING]
+
+
+def test_after_a_run_nothing_is_left_to_do(changed: ProjectCopy) -> None:
+    before = {path: path.stat().st_mtime_ns for path in changed.folder.glob("results/**/*")}
+    run = changed.snakemake()
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout
+    assert {path: path.stat().st_mtime_ns for path in changed.folder.glob("results/**/*")} == before
+
+
+def test_comments_docstrings_and_layout_of_the_whole_library_count_for_nothing(changed: ProjectCopy) -> None:
+    files = sorted((changed.folder / LIBRARY).rglob("*.py"))
+    for file in files:
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                node.body[0] = ast.Expr(ast.Constant("Said otherwise."))
+        file.write_text(f"# No comment and no line is where it was.\n\n{ast.unparse(tree)}\n")
+    for file in changed.folder.glob("config/**/tiny.yaml"):
+        file.write_text(f"# A comment.\n\n{file.read_text()}# Another.\n")
+    assert len(files) > 50
+    assert again(changed) == set()
+
+
+CHANGES = {
+    "an objective": (
+        [(f"{LIBRARY}/objectives/sliced_score_matching.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        each(TRAINING, "ald_ssm") | {"tabulate_metrics"} | LINES | LOSSES | VERDICT,
+    ),
+    "a figure": (
+        [(f"{LIBRARY}/results/figures/style.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        DRAWINGS | VERDICT,
+    ),
+    "a training setting": (
+        [(SCALE, "am: {settings: {training: {iterations: 3}}}", "am: {settings: {training: {iterations: 4}}}")],
+        each(TRAINING, "am") | {"tabulate_metrics"} | DRAWINGS | VERDICT,
+    ),
+    "a sampling setting": (
+        [(EXPERIMENT, "time_steps: 2", "time_steps: 3")],
+        each(SAMPLING, "ald_ssm") | {"tabulate_metrics"} | LINES | VERDICT,
+    ),
+    "one seed more": (
+        [(SCALE, "[0, 1]", "[0, 1, 2]")],
+        {"prepare_seed 2", "tabulate_metrics"}
+        | each(TRAINING, "am", [2])
+        | each(TRAINING, "ald_ssm", [2])
+        | each(["sample_method", "evaluate_samples"], "no_dynamics", [2])
+        | LINES
+        | LOSSES
+        | VERDICT,
+    ),
+    "one method more": (
+        [(EXPERIMENT, "  no_dynamics: {}", "  no_dynamics: {}\n  oracle: {}")],
+        {"tabulate_metrics"} | each(["sample_method", "evaluate_samples"], "oracle") | DRAWINGS | VERDICT,
+    ),
+    "a title": (
+        [(EXPERIMENT, "title: Langevin", "title: ALD")],
+        {"tabulate_metrics"} | DRAWINGS | VERDICT,
+    ),
+    "one metric more": (
+        [(EXPERIMENT, "    - {kind: mmd, scales: [1e-4]}", "    - {kind: mmd, scales: [1e-4]}\n    - {kind: energy}")],
+        {"measure_floor", "tabulate_metrics"}
+        | each(["evaluate_samples", "measure_history"], "am")
+        | each(["evaluate_samples", "measure_history"], "ald_ssm")
+        | each(["evaluate_samples"], "no_dynamics")
+        | LINES
+        | VERDICT,
+    ),
+    "the floor": (
+        [(EXPERIMENT, "floor_repeats: 2", "floor_repeats: 3")],
+        {"measure_floor", "tabulate_metrics"} | LINES | VERDICT,
+    ),
+    "a time": (
+        [(EXPERIMENT, "times: [0.5, 1.0]", "times: [0.25, 1.0]")],
+        {"prepare_seed 0", "prepare_seed 1", "measure_floor", "tabulate_metrics"}
+        | each(SAMPLING, "am")
+        | each(SAMPLING, "ald_ssm")
+        | each(["sample_method", "evaluate_samples"], "no_dynamics")
+        | LINES
+        | CLOUDS
+        | VERDICT,
+    ),
+    "one seed more and an objective at once": (
+        [
+            (SCALE, "[0, 1]", "[0, 1, 2]"),
+            (f"{LIBRARY}/objectives/sliced_score_matching.py", "def ", "_ADDED = 1\n\n\ndef "),
+        ],
+        {"prepare_seed 2", "tabulate_metrics"}
+        | each(TRAINING, "am", [2])
+        | each(TRAINING, "ald_ssm", [0, 1, 2])
+        | each(["sample_method", "evaluate_samples"], "no_dynamics", [2])
+        | LINES
+        | LOSSES
+        | VERDICT,
+    ),
+    "a published value": (
+        [(EXPERIMENT, "value: 0.5", "value: 0.25")],
+        {"tabulate_metrics"} | VERDICT,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_depends_on_a_change_runs_again(changed: ProjectCopy, change: str) -> None:
+    edits, expected = CHANGES[change]
+    for name, old, new in edits:
+        changed.edit(name, old, new)
+    assert again(changed) == expected
