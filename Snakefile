@@ -11,6 +11,7 @@ from snakemake.utils import min_version
 
 from am.config import ConfigError
 from am.experiments import Project
+from am.results.files import WriteError
 
 min_version("9.0")
 
@@ -28,7 +29,10 @@ except ConfigError as error:
 
 
 onstart:
-    PROJECT.write_settings()
+    try:
+        PROJECT.write_settings()
+    except WriteError as error:
+        sys.exit(f"am: {error}")
 
 
 include: "workflow/rules/common.smk"

@@ -135,7 +135,9 @@ class Project:
 
     def __init__(self, folder: Path, overrides: Mapping[str, Any] | None = None) -> None:
         base = folder / "config.yaml"
-        settings = parse(ProjectSettings, merge(read_yaml(base), overrides or {}), str(base))
+        settings = parse(ProjectSettings, read_yaml(base), str(base))
+        if overrides:
+            settings = parse(ProjectSettings, merge(settings.model_dump(), overrides), "the command line")
         scale_file = _choose(folder / "scales", settings.scale, "scale")
         scale = parse(Scale, read_yaml(scale_file), str(scale_file))
         known = _stems(folder / "experiments")

@@ -86,7 +86,7 @@ def _reason(error: Exception, temporary: Path, path: Path) -> str | None:
     if isinstance(error, OSError):
         if error.errno in _REASONS:
             return _REASONS[error.errno]
-        if error.filename in (str(temporary), str(path.parent)):
+        if error.filename in (str(temporary), *map(str, path.parents)):
             return str(error.strerror).lower()
     if not temporary.exists():
         return None
