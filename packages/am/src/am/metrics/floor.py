@@ -11,11 +11,6 @@ Metric = Callable[[Tensor, Tensor], float]
 """Distance between (n, d) and (m, d) samples."""
 
 
-def floor(metric: Metric, draw: Callable[[], Tensor], repeats: int) -> Tensor:
-    """Values of ``metric`` between independent samples, two calls of ``draw`` each: (repeats,)."""
-    return torch.tensor([metric(draw(), draw()) for _ in range(repeats)], dtype=torch.float64)
-
-
 def split_floor(metric: Metric, x: Tensor, size: int, repeats: int, generator: torch.Generator) -> Tensor:
     """Values of ``metric`` between disjoint random subsets of ``x``, each of ``size`` points: (repeats,).
 
