@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -228,6 +228,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory) 
 
     @quick
     @given(data=MAPPING)
+    @example(data={"1e5": "1e5", "a": [".5", "1e-4", 1e-4, 1e300, -0.0], "b": "1_000", "yes": "no", "~": "null"})
     def check(data: dict[str, Any]) -> None:
         write_yaml(data, path)
         assert read_yaml(path) == data

@@ -118,6 +118,12 @@ _UniqueKeyLoader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes the words that the loader above would take for numbers."""
+
+    yaml_implicit_resolvers = _UniqueKeyLoader.yaml_implicit_resolvers
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
@@ -150,7 +156,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_yaml(data: Mapping[str, Any], path: Path) -> None:
     """Write plain data so that :func:`read_yaml` gives it back."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False), encoding="utf-8")
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
