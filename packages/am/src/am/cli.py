@@ -262,8 +262,6 @@ def _use(threads: int) -> None:
 def main() -> None:
     """Run the command; a mistake of the user's ends in one sentence and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("lightning_fabric", "lightning.fabric"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
     except (RuntimeError, ValueError, OSError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import subprocess
@@ -144,4 +143,3 @@ def test_processes_that_were_started_by_the_first_leave_the_word_to_it(
             cli.main()
         assert stop.value.code == 1
         assert capsys.readouterr().err == said
-    assert logging.getLogger("lightning.fabric").level == logging.WARNING

@@ -58,7 +58,7 @@ def outputs(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("iterations", "kills"),
-    [(200, 8), pytest.param(4000, 100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [(150, 8), pytest.param(4000, 100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_training_that_was_killed_ends_as_training_that_was_not(tmp_path: Path, iterations: int, kills: int) -> None:
     told = forked(tmp_path, iterations, kills)
@@ -89,10 +89,8 @@ def main(folder: Path, iterations: int, kills: int) -> None:
     from am.config import write_yaml
     from am.data.snapshots import Snapshots, write_snapshots
     from am.steps.train import train as step
-    from am.training import loop
 
     torch.set_num_threads(1)
-    loop.train.__kwdefaults__["checkpoint_seconds"] = 0.02
     data, zeros = folder / "data.h5ad", np.zeros(2)
     write_snapshots(
         Snapshots(np.zeros((2, 3), np.float32), zeros, zeros.astype(str), zeros.astype(int)), ("x", "y", "z"), data
@@ -108,7 +106,7 @@ def main(folder: Path, iterations: int, kills: int) -> None:
         if not child:
             try:
                 prepare()
-                step(path, data, path.with_name("model.safetensors"), 0, "cpu")
+                step(path, data, path.with_name("model.safetensors"), 0, "cpu", checkpoint_seconds=0.02)
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()

@@ -155,22 +155,26 @@ def test_the_key_alone_decides_what_is_drawn(fit: Fit, tmp_path: Path, whole: Tr
     assert not torch.equal(other.weights["network.last.weight"], whole.weights["network.last.weight"])
 
 
-def test_matmul_precision_is_that_of_the_settings_while_training_only(fit: Fit, loss: Loss, tmp_path: Path) -> None:
+def test_arithmetic_is_that_of_the_settings_while_training_only(fit: Fit, loss: Loss, tmp_path: Path) -> None:
+    def denormals() -> bool:
+        return sys.float_info.min / 2 > 0
+
     seen = []
 
     def spy(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
-        seen.append(torch.get_float32_matmul_precision())
+        seen.append((torch.get_float32_matmul_precision(), denormals()))
         return loss(network, marginals, stream)
 
+    assert denormals()
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
         fit(tmp_path / "a", loss=spy, iterations=2, matmul_precision="medium")
-        assert seen == ["medium"] * 2
-        assert torch.get_float32_matmul_precision() == "high"
+        assert seen == [("medium", False)] * 2
+        assert (torch.get_float32_matmul_precision(), denormals()) == ("high", True)
         with pytest.raises(TrainingError):
             fit(tmp_path / "b", loss=instead(1, lambda value: value * math.nan, loss), matmul_precision="medium")
-        assert torch.get_float32_matmul_precision() == "high"
+        assert (torch.get_float32_matmul_precision(), denormals()) == ("high", True)
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -20,6 +20,7 @@ from am.randomness import generator
 from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
 from am.runs import RunConfig, read_run
 from am.training.checkpoint import CheckpointError, load_weights, read_tensors
+from am.training.devices import arithmetic
 
 
 def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = None, device: str = "auto") -> None:
@@ -85,10 +86,10 @@ class Sampler:
         """Move the first ``n`` test points at t = 0 to all times, t = 0 included."""
         if n > len(self._start):
             raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(self._start)}")
-        torch.set_flush_denormal(True)
         times = torch.tensor([0.0, *self.run.sampling.times], device=self.device)
         rng = generator(self.run.key(self.seed), "sample", device=self.device)
-        return self.method.sample(self._network, self._start[:n], times, rng, self._truth)
+        with arithmetic():
+            return self.method.sample(self._network, self._start[:n], times, rng, self._truth)
 
 
 def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from am.marginals.marginals import Marginals
 from am.results.files import atomic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import launch
+from am.training.devices import arithmetic, launch
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
@@ -98,14 +98,8 @@ def train(
     for name in ("batch_size", "boundary_batch_size"):
         if getattr(settings, name) % world:
             raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {world} processes")
-    torch.set_flush_denormal(True)
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(settings.matmul_precision)
-    try:
-        with _only_run(state, fabric):
-            return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    with arithmetic(settings.matmul_precision), _only_run(state, fabric):
+        return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
 
 
 class _Loop:
