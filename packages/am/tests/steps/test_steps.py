@@ -1,0 +1,116 @@
+"""What the steps compute, beside what the command's tests show of their files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from am.config import ConfigError, merge, read_yaml, write_yaml
+from am.data.samples import Samples, write_samples
+from am.data.snapshots import Snapshots, read_snapshots
+from am.experiments import Project
+from am.metrics.energy import energy_distance
+from am.steps import evaluate, sample
+from am.steps.prepare import prepare
+from am.steps.verify import verify
+
+
+@pytest.fixture
+def atom(chain: Path) -> Path:
+    return chain / "results" / "tiny" / "atom"
+
+
+def changed(path: Path, to: Path, change: dict[str, Any]) -> Path:
+    write_yaml(merge(read_yaml(path), change), to)
+    return to
+
+
+def rows(points: Snapshots, seed: int) -> dict[float, Any]:
+    mine = points.seed == seed
+    return {float(time): points.x[mine & (points.time == time)].tolist() for time in np.unique(points.time[mine])}
+
+
+def test_points_do_not_depend_on_which_others_are_drawn(atom: Path, tmp_path: Path) -> None:
+    change = {"seeds": [7, 1], "evaluation": {"times": [0.25, 1.0], "snapshot_times": 5}}
+    prepare(changed(atom / "config.yaml", tmp_path / "config.yaml", change), tmp_path / "data.h5ad")
+    ours, theirs = read_snapshots(atom / "data.h5ad"), read_snapshots(tmp_path / "data.h5ad")
+    assert rows(theirs, 1)[1.0] == rows(ours, 1)[1.0]
+    assert rows(theirs, 1)[0.0] == rows(ours, 1)[0.0]
+    assert rows(theirs, 7)[1.0] != rows(ours, 1)[1.0]
+    assert set(rows(theirs, -1)) == {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert rows(theirs, -1)[0.5] == rows(ours, -1)[0.5]
+
+
+def test_the_floor_at_a_time_does_not_depend_on_other_times(atom: Path, tmp_path: Path) -> None:
+    change = {"evaluation": {"times": [1.0], "floor_repeats": 1}}
+    evaluate.floor(changed(atom / "config.yaml", tmp_path / "config.yaml", change), tmp_path / "floor.csv")
+    ours, theirs = (pd.read_csv(path) for path in (atom / "floor.csv", tmp_path / "floor.csv"))
+    ours = ours[(ours["time"] == 1.0) & (ours["seed"] == 0)].reset_index(drop=True)
+    assert len(theirs) == 4
+    pd.testing.assert_frame_equal(theirs, ours)
+
+
+def test_samples_of_a_method_in_any_language_count_with_their_weights(atom: Path, tmp_path: Path) -> None:
+    """In double precision, at times in any order, more particles than asked for, with weights."""
+    rng = np.random.default_rng(0)
+    time = rng.permutation(np.repeat([1.0, 0.5, 0.75], 60))
+    x, log_weight = rng.normal(size=(180, 3)) * 50, rng.normal(size=180)
+    write_samples(Samples(x, time, log_weight), tmp_path / "samples.npz")
+    evaluate.evaluate(
+        atom / "config.yaml", atom / "data.h5ad", tmp_path / "samples.npz", tmp_path / "metrics.csv", "theirs", 1
+    )
+    table = pd.read_csv(tmp_path / "metrics.csv").set_index(["time", "metric"])
+    assert len(table) == 4
+    assert set(table["n_samples"]) == {60}
+    truth = read_snapshots(atom / "data.h5ad")
+    for moment in (0.5, 1.0):
+        chosen = time == moment
+        parts = (torch.from_numpy(x[chosen]), torch.from_numpy(truth.test(1, moment)))
+        expected = energy_distance(*parts, torch.from_numpy(log_weight[chosen]))
+        assert table.loc[(moment, "energy"), "value"] == pytest.approx(expected, rel=1e-6)
+        assert abs(expected - energy_distance(*parts)) > 1e-3
+
+
+def test_metrics_of_fewer_points_say_so(atom: Path, tmp_path: Path) -> None:
+    metrics = [{"kind": "mmd", "max_points": 15}, {"kind": "energy"}]
+    config = changed(atom / "config.yaml", tmp_path / "config.yaml", {"evaluation": {"metrics": metrics}})
+    folder = atom / "am" / "seed0"
+    evaluate.evaluate(config, atom / "data.h5ad", folder / "samples.npz", tmp_path / "metrics.csv", "am", 0)
+    evaluate.floor(config, tmp_path / "floor.csv")
+    snapshots, run = folder / "snapshots.safetensors", atom / "am" / "config.yaml"
+    evaluate.history(config, run, atom / "data.h5ad", snapshots, tmp_path / "history.csv", 0, "cpu")
+    for name, sizes in (("metrics", {15}), ("history", {15}), ("floor", {15})):
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        assert set(table[table["metric"] == "mmd"]["n_samples"]) == sizes, name
+
+
+def test_the_controls_predict_what_they_are_called(atom: Path, tmp_path: Path) -> None:
+    run = changed(atom / "oracle" / "config.yaml", tmp_path / "config.yaml", {"run": "still", "method": "no_dynamics"})
+    data = read_snapshots(atom / "data.h5ad")
+    sample.sample(run, atom / "data.h5ad", tmp_path / "samples.npz", 1, device="cpu")
+    with np.load(tmp_path / "samples.npz") as still, np.load(atom / "oracle" / "seed1" / "samples.npz") as fresh:
+        for moment in (0.5, 1.0):
+            assert np.array_equal(still["x"][still["time"] == moment], data.test(1, 0.0))
+            drawn = {tuple(point) for point in fresh["x"][fresh["time"] == moment].tolist()}
+            assert not drawn & {tuple(point) for point in data.test(1, moment).tolist()}
+
+
+def test_numbers_kept_from_other_scales_are_judged_too(chain: Path, atom: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for scale in ("paper", "tiny"):
+        for name in ("floor.csv", "am/seed0/metrics.csv", "am/seed0/provenance.json"):
+            (kept / scale / "atom" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(atom / name, kept / scale / "atom" / name)
+    project = Project(chain / "config", {"scale": "tiny"})
+    ours = [*atom.glob("*/seed*/metrics.csv"), atom / "floor.csv"]
+    judgements = verify(project, {"atom": ours}, kept, tmp_path / "verdict.html")
+    assert [one.experiment for one in judgements] == ["atom (tiny)", "atom (paper)"]
+    assert [one.seeds for one in judgements] == [2, 1]
+    with pytest.raises(ConfigError, match="no results of atom"):
+        verify(project, {"atom": []}, tmp_path / "nothing", tmp_path / "verdict.html")
