@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from am.config import ConfigError, Settings, nearest, parse, read_yaml
 
-Url = Annotated[str, Field(pattern=r"^https?://")]
+Url = Annotated[str, Field(pattern=r"^(https?|file)://")]
 
 
 class RemoteFile(Settings):
@@ -54,6 +54,17 @@ class Source(Settings):
     files: dict[str, RemoteFile] = Field(min_length=1)
 
 
+def read_registry(path: Path) -> dict[str, Source]:
+    """All sources, by name.
+
+    Raises
+    ------
+    ConfigError
+        The registry is missing or not valid; names the key.
+    """
+    return {name: parse(Source, entry, f"{path}: {name}") for name, entry in read_yaml(path).items()}
+
+
 def find_file(registry: Path, source: str, file: str) -> RemoteFile:
     """The entry of a file.
 
@@ -62,10 +73,10 @@ def find_file(registry: Path, source: str, file: str) -> RemoteFile:
     ConfigError
         The registry is not valid, or has no such source or file; names the nearest.
     """
-    entries = {name: parse(Source, entry, f"{registry}: {name}") for name, entry in read_yaml(registry).items()}
-    if source not in entries:
-        raise ConfigError(f"{registry}: there is no source '{source}'; {nearest(source, entries)}")
-    files = entries[source].files
+    sources = read_registry(registry)
+    if source not in sources:
+        raise ConfigError(f"{registry}: there is no source '{source}'; {nearest(source, sources)}")
+    files = sources[source].files
     if file not in files:
         raise ConfigError(f"{registry}: {source} has no file '{file}'; {nearest(file, files)}")
     return files[file]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import requests
 
@@ -21,6 +24,8 @@ ATTEMPTS = 3
 """Tries of each address."""
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
+REPORT_EVERY = 1 << 25
+"""Bytes between two reports of progress."""
 _PIECE = 1 << 16
 
 
@@ -45,51 +50,72 @@ def retrieve(entry: RemoteFile, path: Path, local_folders: Sequence[Path] = (), 
     Raises
     ------
     RetrieveError
-        No address gave the file; says what each answered, and what to do.
+        No address gave the file, or it cannot be written; says what each answered, and what to do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
-        if path.exists() and entry.fault(path) is None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if path.exists() and entry.fault(path) is None:
+                return
+            if part.exists() and entry.fault(part) is None:  # a process was killed at the last moment
+                part.replace(path)
+                return
+            _fetch(entry, path, part, local_folders, pause)
+    except OSError as error:
+        raise RetrieveError(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def _fetch(entry: RemoteFile, path: Path, part: Path, local_folders: Sequence[Path], pause: float) -> None:
+    faults = []
+    on_disk = [Path(url2pathname(urlsplit(url).path)) for url in entry.urls if url.startswith("file:")]
+    for local in [*(folder / path.name for folder in local_folders), *on_disk]:
+        fault = _copy(entry, local, path)
+        if fault is None:
+            log.info("%s: copied from %s", path.name, local.parent)
             return
-        faults = []
-        for folder in local_folders:
-            local = folder / path.name
-            if local.is_file():
-                fault = entry.fault(local)
-                if fault is None:
-                    with atomic(path) as temporary:
-                        shutil.copyfile(local, temporary)
-                    log.info("%s: copied from %s", path.name, folder)
-                    return
-                faults.append(f"{local} {fault}")
-        part = path.with_name(f"{path.name}.part")
-        for url in entry.urls:
-            for attempt in range(ATTEMPTS):
-                if attempt:
-                    time.sleep(pause * 2 ** (attempt - 1))
-                failure, in_vain = _attempt(entry, url, part)
-                if not failure:
-                    part.replace(path)
-                    log.info("%s: fetched from %s", path.name, url)
-                    return
-                log.warning("%s: %s", path.name, failure)
-                if in_vain:
-                    break
-            faults.append(failure)
-        raise RetrieveError(
-            f"{path.name} could not be had: {'; '.join(faults)}; "
-            f"put the file into a folder and name the folder in the environment variable AM_DATA"
-        )
+        faults.append(f"{local}: {fault}")
+    for url in entry.urls:
+        if url.startswith("file:"):
+            continue
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(pause * 2 ** (attempt - 1))
+            failure, in_vain = _attempt(entry, url, part)
+            if not failure:
+                part.replace(path)
+                log.info("%s: fetched from %s", path.name, url)
+                return
+            log.warning("%s: %s", path.name, failure)
+            if in_vain:
+                break
+        faults.append(failure)
+    raise RetrieveError(
+        f"{path.name} could not be had: {'; '.join(faults)}; "
+        f"put the file into a folder and name the folder in the environment variable AM_DATA"
+    )
+
+
+def _copy(entry: RemoteFile, local: Path, path: Path) -> str | None:
+    """Copy a local file if it is the right one; else say what is wrong with it."""
+    try:
+        fault = entry.fault(local)
+        if fault is None:
+            with atomic(path) as temporary:
+                shutil.copyfile(local, temporary)
+    except OSError as error:
+        return _reason(error)
+    return fault
 
 
 def _attempt(entry: RemoteFile, url: str, part: Path) -> tuple[str, bool]:
     """Ask once: what went wrong (nothing, if empty), and whether asking again would be in vain."""
     try:
-        refusal = _download(url, part)
+        _download(entry, url, part)
     except requests.RequestException as error:
-        return f"{url}: {_reason(error)}", False
-    if refusal is not None:
-        return f"{url}: answered {refusal}", refusal.startswith("4")
+        status = 0 if error.response is None else error.response.status_code
+        # A server may be slow (408) or ask for patience (429); what else it refuses, it will refuse again.
+        return f"{url}: {_reason(error)}", 400 <= status < 500 and status not in (408, 429)
     fault = entry.fault(part)
     if fault is None:
         return "", True
@@ -97,43 +123,53 @@ def _attempt(entry: RemoteFile, url: str, part: Path) -> tuple[str, bool]:
     return f"{url}: what it sent {fault}", False
 
 
-def _download(url: str, part: Path) -> str | None:
-    """Append to ``part`` what is missing; the status line of an answer that is no file, else None."""
+def _download(entry: RemoteFile, url: str, part: Path) -> None:
+    """Append to ``part`` what is missing."""
     have = part.stat().st_size if part.exists() else 0
     # Without this a server may compress, and the ranges would be those of the compressed file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return None  # nothing is missing, or what is there is wrong: the check tells
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # nothing is missing, or what is there is wrong: the check tells
         if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
-            return f"{answer.status_code} {answer.reason}"
+            raise requests.HTTPError(f"answered {answer.status_code} {answer.reason}", response=answer)
         resumes = answer.status_code == requests.codes.partial_content
-        if resumes and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            part.unlink(missing_ok=True)
-            raise requests.ConnectionError("it continued at another place than asked")
-        announced = answer.headers.get("Content-Length")
         with part.open("ab" if resumes else "wb") as file:
-            before = file.tell() if resumes else 0
             for piece in answer.iter_content(_PIECE):
                 file.write(piece)
-                file.flush()
-            arrived = file.tell() - before
-    if announced is not None and arrived < int(announced):
-        raise requests.ConnectionError(f"it was cut off after {arrived} of {announced} bytes")
-    return None
+                size = file.tell()
+                if size // REPORT_EVERY > (size - len(piece)) // REPORT_EVERY:
+                    log.info("%s: %.1f MB have arrived", part.stem, size / 1e6)
+                if entry.bytes is not None and size > entry.bytes:
+                    break  # it need not fill the disk to be wrong
+            os.fsync(file.fileno())
 
 
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    text = " ".join(str(error).split())
-    return "cannot be reached" if "Max retries" in text else text or type(error).__name__
+def _reason(error: OSError) -> str:
+    """What went wrong, in a few words; the errors of requests are OSErrors too."""
+    match error:
+        case requests.exceptions.ProxyError():
+            return "the proxy cannot be reached"
+        case requests.exceptions.SSLError():
+            return "no secure connection can be made"
+        case requests.Timeout():
+            return "no answer in time"
+        case requests.exceptions.ChunkedEncodingError():
+            return "the connection broke"
+        case requests.ConnectionError() if "Max retries" in str(error):
+            return "cannot be reached"
+        case requests.ConnectionError() if "Read timed out" in str(error):
+            return "no more came in time"
+    return (error.strerror or "").lower() or " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Let one process at a time work on ``path``; the kernel lets go however a process ends."""
-    lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: waiting for another process that fetches it", path.name)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
