@@ -168,7 +168,7 @@ def test_a_slurmd_that_dies_and_returns_loses_nothing(stand_in: StandIn, slurm_c
     stand_in.wait_for_step(10)
     with slurm_cluster.outage(jobs_die=False):
         trained = stand_in.folder / "out/am/seed0/model"
-        wait_until(trained.exists, 30, "the end of a training whose node's daemon is away")
+        wait_until(trained.exists, 150, "the end of a training whose node's daemon is away")
     run.must_succeed()
     (training,) = run.jobs("train_method")
     assert (training["JobState"], training["Restarts"]) == ("COMPLETED", "0")
@@ -182,11 +182,11 @@ def test_a_node_that_dies_with_its_jobs_costs_a_restart_from_the_checkpoint(
     stand_in.wait_for_step(10)
     (training,) = run.jobs("train_method")
     # Slurm does not look for a job in its first seconds.
-    wait_until(lambda: len(stand_in.history()) >= 100, 30, "a job older than that")
+    wait_until(lambda: len(stand_in.history()) >= 100, 150, "a job older than that")
     with slurm_cluster.outage(jobs_die=True):
         pass
     job = training["JobId"]
-    wait_until(lambda: run.jobs("train_method")[0]["JobState"] == "PENDING", 30, "the job back in the queue")
+    wait_until(lambda: run.jobs("train_method")[0]["JobState"] == "PENDING", 150, "the job back in the queue")
     # Slurm would hold it for two minutes, so that no message to its first life ends the second; seconds do here.
     slurm_cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now+5")
     run.must_succeed()
