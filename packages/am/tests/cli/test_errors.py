@@ -173,7 +173,7 @@ CASES = [
             ("nan.h5ad", "nan.h5ad: 1 of 300 points are not finite, the first is row 3"),
             ("inf-time.h5ad", "inf-time.h5ad: 1 of 300 points are not finite, the first is row 7"),
             ("no-split.h5ad", "no-split.h5ad: obs has no column 'split'"),
-            ("words.h5ad", "not a number in 'time' or 'seed'"),
+            ("words.h5ad", "words.h5ad: the column 'seed' of obs holds something that is not a whole number"),
         )
     ),
     (instead(f"{SAMPLE} {MODEL}", "--seed", "7"), "the data hold no test points of seed 7; seeds: [0, 1]"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,21 +56,24 @@ def read_samples(path: Path) -> Samples:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            names = file.files
+            arrays = {name: np.asarray(file[name]) for name in ("x", "time", "log_weight") if name in names}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of samples") from None
-    except (OSError, ValueError, TypeError, BadZipFile, EOFError) as error:  # TypeError: a lone array
-        raise DataError(f"{path}: not a whole npz file ({error})") from None
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds
+        raise DataError(f"{path}: not a whole npz file ({' '.join(str(error).split())})") from None
     for name in ("x", "time"):
         if name not in arrays:
-            raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(arrays)}")
+            raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(names)}")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu" or (array.ndim < 2 if name == "x" else array.ndim != 1):
             raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
-    lengths = {name: len(arrays[name]) for name in ("x", "time", "log_weight") if name in arrays}
+    lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays of different lengths: {lengths}")
-    for name in lengths:
+    for name, array in arrays.items():
+        with np.errstate(over="ignore"):  # what is too large for float32 is caught below
+            arrays[name] = array.astype(np.float64 if name == "time" else np.float32)
         if not np.isfinite(arrays[name]).all():
             raise DataError(f"{path}: the array '{name}' holds a number that is not finite")
     return Samples(arrays["x"], arrays["time"], arrays.get("log_weight"))

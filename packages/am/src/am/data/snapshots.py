@@ -91,10 +91,17 @@ def read_snapshots(path: Path) -> Snapshots:
         if column not in table.obs:
             raise DataError(f"{path}: obs has no column '{column}'; it has: {', '.join(table.obs.columns)}")
     try:
-        time, seed = table.obs["time"].to_numpy(dtype=np.float64), table.obs["seed"].to_numpy(dtype=np.int64)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: obs holds something that is not a number in 'time' or 'seed' ({error})") from None
+        time = table.obs["time"].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError):
+        raise DataError(f"{path}: the column 'time' of obs holds something that is not a number") from None
+    seed = table.obs["seed"].to_numpy()
+    if seed.dtype.kind not in "iu":
+        raise DataError(f"{path}: the column 'seed' of obs holds something that is not a whole number")
+    if unknown := set(table.obs["split"]) - {"train", "test"}:
+        raise DataError(f"{path}: the column 'split' of obs holds {min(map(str, unknown))!r}; choose from: test, train")
+    if x.ndim != 2:
+        raise DataError(f"{path}: it has no table X of points")
     bad = ~(np.isfinite(x).all(1) & np.isfinite(time))
     if bad.any():
         raise DataError(f"{path}: {bad.sum()} of {len(x)} points are not finite, the first is row {bad.argmax()}")
-    return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), seed)
+    return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), seed.astype(np.int64))
