@@ -10,6 +10,13 @@ import pytest
 from ..project import ProjectCopy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first waits for the whole DAG."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ProjectCopy:
     """The project with an experiment and a scale ``tiny``, before anything has run. Look at it, and change nothing."""
