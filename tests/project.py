@@ -53,7 +53,7 @@ class ProjectCopy:
 
     def hide(self, module: str) -> None:
         """From now on, importing ``module`` fails in every Python that is started here."""
-        (self.folder / "packages/am/src/sitecustomize.py").write_text(
+        self._at_start(
             "import sys\n"
             "class Hidden:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
@@ -61,6 +61,18 @@ class ProjectCopy:
             "            raise ImportError(f'{name} is hidden by a test')\n"
             "sys.meta_path.insert(0, Hidden())\n"
         )
+
+    def go_offline(self) -> None:
+        """From now on, no Python that is started here opens a connection."""
+        self._at_start(
+            "import socket\n"
+            "def refuse(*_, **__):\n"
+            "    raise OSError('offline, by a test')\n"
+            "socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse\n"
+        )
+
+    def _at_start(self, code: str) -> None:
+        (self.folder / "packages/am/src/sitecustomize.py").write_text(code)
 
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command here to its end; stdout holds all that it printed."""

@@ -27,8 +27,9 @@ for figure, suffixes in FIGURES.items():
         input:
             shown_in(figure),
         output:
+            expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes[:-1]),
             report(
-                expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes),
+                f"{OUT}/figures/{{experiment}}_{figure}.{suffixes[-1]}",
                 caption=f"../report/{figure}.rst",
                 category="{experiment}",
                 labels={"figure": figure},
