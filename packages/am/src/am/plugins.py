@@ -27,6 +27,12 @@ def own_names(package: str) -> set[str]:
     return {module.name for module in pkgutil.iter_modules(folder.__path__)} - _NOT_PLUGINS
 
 
+def release(package: str, name: str) -> str:
+    """Name and version of the other distribution that a plug-in comes from."""
+    distributions = [point.dist for point in entry_points(group=package, name=name)]
+    return " ".join(f"{dist.name} {dist.version}" for dist in distributions if dist)
+
+
 def load(package: str, name: str) -> ModuleType:
     """Import the plug-in ``name`` of ``package``.
 

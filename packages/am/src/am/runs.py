@@ -123,10 +123,10 @@ class DataConfig(Settings):
 def step_digest(step: str, *modules: str) -> str:
     """Digest of the code of a step and of plug-ins that it loads by name.
 
-    A plug-in of another distribution counts by its name alone.
+    A plug-in of another distribution counts by its name and the distribution's version.
     """
     own = {f"am.{kind}.{name}" for kind in ("methods", "datasets") for name in plugins.own_names(f"am.{kind}")}
-    foreign = [module for module in modules if module not in own]
+    foreign = [(module, plugins.release(*module.rsplit(".", 1))) for module in modules if module not in own]
     base = code_digest([f"am.steps.{step}", *(module for module in modules if module in own)])
     return digest([base, foreign]) if foreign else base
 
