@@ -49,7 +49,7 @@ def integrate_weighted(
 
     first = start.new_zeros(len(start)) if log_weight is None else log_weight
     x, log_w = solve(slope, (start / unit, first), times.to(start), settings)
-    return Trajectory(x * unit, nfe, log_w)
+    return Trajectory(torch.cat([start[None], x[1:] * unit]), nfe, log_w)
 
 
 def self_normalised(log_weight: Tensor) -> Tensor:

@@ -1,0 +1,183 @@
+"""What holds of every method, learned or not, on a path of which all is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from am import plugins
+from am.config import parse
+from am.marginals.gaussian import Gaussian
+from am.methods.contract import Method, Prediction, TrainedMethod
+from am.randomness import generator
+from am.training.loop import train
+from am.training.stream import Stream
+
+# As large as the clouds of the experiments, for step sizes have units.
+PATH = Gaussian(lambda t: torch.stack([30 * t, -20 * t], -1), lambda t: 40 + 20 * t[:, None])
+N, TIMES = 40, (0.0, 0.3, 1.0)
+# Settings of these names take these values, wherever they stand, so that nothing takes long.
+SMALL = {
+    **{"width": 8, "depth": 2, "iterations": 5, "batch_size": 32, "boundary_batch_size": 32, "snapshots": 1},
+    **{"warmup": 0, "time_steps": 20, "steps": 20},
+}
+
+
+def shrunk(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {name: SMALL.get(name, shrunk(value)) for name, value in settings.items()}
+    return settings
+
+
+def method_named(name: str) -> Method:
+    kind = plugins.load("am.methods", name).METHOD
+    settings = shrunk(kind.settings_type().model_dump(mode="json"))
+    return kind(parse(kind.settings_type, settings, name))
+
+
+def built(method: TrainedMethod, seed: int = 0) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.build(PATH, generator("build", seed))
+
+
+NAMES = plugins.names("am.methods")
+TRAINED = [name for name in NAMES if isinstance(method_named(name), TrainedMethod)]
+every_method = pytest.mark.parametrize("name", NAMES)
+every_trained_method = pytest.mark.parametrize("name", TRAINED)
+
+
+class Ready(NamedTuple):
+    """A method with an untrained network, if it has one, and the truth, if it may see that."""
+
+    method: Method
+    network: torch.nn.Module | None
+
+    def sample(self, start: Tensor, times: tuple[float, ...] = TIMES, seed: int = 0) -> Prediction:
+        truth = PATH if self.method.uses_truth else None
+        return self.method.sample(self.network, start, torch.tensor(times), generator("sample", seed), truth)
+
+
+@pytest.fixture
+def ready(name: str) -> Ready:
+    method = method_named(name)
+    return Ready(method, built(method) if isinstance(method, TrainedMethod) else None)
+
+
+@pytest.fixture
+def start() -> Tensor:
+    return PATH.sample(torch.zeros(N), generator("start"))
+
+
+@every_method
+@pytest.mark.parametrize("times", [TIMES, (0.4, 0.9)])
+def test_particles_go_from_their_start_to_every_time(ready: Ready, start: Tensor, times: tuple[float, ...]) -> None:
+    given = start.clone()
+    prediction = ready.sample(start, times)
+    assert prediction.x.shape == (len(times), N, PATH.dimension)
+    assert prediction.x.dtype == start.dtype
+    assert torch.equal(start, given)
+    assert torch.equal(prediction.x[0], start)
+    assert bool(prediction.x.isfinite().all())
+    assert not prediction.x.requires_grad
+    assert isinstance(prediction.nfe, int)
+    assert prediction.nfe >= 0
+
+
+@every_method
+def test_weights_have_mean_one(ready: Ready, start: Tensor) -> None:
+    log_weight = ready.sample(start).log_weight
+    if log_weight is not None:
+        assert log_weight.shape == (len(TIMES), N)
+        assert not log_weight.requires_grad
+        torch.testing.assert_close(log_weight.exp().mean(1), torch.ones(len(TIMES)))
+
+
+@every_method
+def test_the_generator_is_the_only_randomness(ready: Ready, start: Tensor) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        first = ready.sample(start)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(2)
+        second = ready.sample(start)
+    assert torch.equal(first.x, second.x)
+    assert first.nfe == second.nfe
+
+
+@every_method
+def test_particles_have_no_order(ready: Ready, start: Tensor) -> None:
+    """Where nothing is random. Where something is, other seeds must give other particles at every later time."""
+    first, second = ready.sample(start, seed=0), ready.sample(start, seed=1)
+    same = [torch.equal(a, b) for a, b in zip(first.x[1:], second.x[1:], strict=True)]
+    if not all(same):
+        assert not any(same)
+        return
+    order = torch.randperm(N, generator=generator("order"))
+    torch.testing.assert_close(ready.sample(start[order]).x, first.x[:, order], rtol=1e-4, atol=1e-3)
+
+
+@every_trained_method
+def test_learned_methods_never_see_the_truth(name: str) -> None:
+    assert not method_named(name).uses_truth
+
+
+@every_trained_method
+def test_a_network_is_a_function_of_its_seed(name: str) -> None:
+    method = method_named(name)
+    assert isinstance(method, TrainedMethod)
+    one, same, other = (built(method, seed).state_dict() for seed in (0, 0, 1))
+    assert one
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@every_trained_method
+def test_the_loss_is_a_finite_function_of_the_step(name: str) -> None:
+    method = method_named(name)
+    assert isinstance(method, TrainedMethod)
+    network = built(method)
+
+    def loss(step: int) -> Tensor:
+        value, diagnostics = method.loss(network, PATH, Stream("key", step, 32, 32))
+        for number in (value, *diagnostics.values()):
+            assert number.shape == ()
+            assert bool(number.isfinite())
+        return value
+
+    first = loss(0)
+    assert first.requires_grad
+    assert torch.equal(first, loss(0))
+    assert not torch.equal(first, loss(1))
+
+
+@every_trained_method
+def test_training_moves_weights_and_what_follows_from_them(
+    name: str, ready: Ready, start: Tensor, tmp_path: Path
+) -> None:
+    method = ready.method
+    assert isinstance(method, TrainedMethod)
+    before = {key: tensor.clone() for key, tensor in built(method).state_dict().items()}
+    untrained = ready.sample(start)
+
+    def fit(folder: str) -> dict[str, Tensor]:
+        network = built(method)
+        return train(network, method.loss, PATH, method.settings.training, key="key", state=tmp_path / folder).weights
+
+    weights = fit("one")
+    assert weights.keys() == before.keys()
+    assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+    assert any(not torch.equal(weights[key], before[key]) for key in weights)
+    again = fit("two")
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
+
+    assert ready.network is not None
+    ready.network.load_state_dict(weights)
+    trained = ready.sample(start)
+    assert bool(trained.x.isfinite().all())
+    assert not torch.equal(trained.x[-1], untrained.x[-1])
