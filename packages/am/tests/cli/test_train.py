@@ -214,7 +214,7 @@ def test_on_a_full_disk_every_step_says_so_and_leaves_nothing(
 def test_two_processes_train_as_one_does(training: Any, atom: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [str(AM), *map(str, training(out)), "--devices", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name for path in out.iterdir()} == {*OUTPUTS, "training.csv", "training.json"}
@@ -225,7 +225,7 @@ def test_two_processes_train_as_one_does(training: Any, atom: Path, tmp_path: Pa
 
 def test_a_batch_that_two_processes_cannot_share_is_one_sentence(training: Any, tmp_path: Path) -> None:
     command = [str(AM), *map(str, training(tmp_path / "out", batch_size=17)), "--devices", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 1
     assert done.stderr == "am: training.batch_size: 17 does not divide by 2 processes\n"
     assert done.stdout == ""

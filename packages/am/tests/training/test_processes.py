@@ -107,7 +107,8 @@ def rows(path: Path) -> list[dict[str, float]]:
 
 def test_two_processes_learn_what_one_learns_and_stop_together(tmp_path: Path) -> None:
     alone = fit(tmp_path / "alone")
-    done = subprocess.run([sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, check=False)
+    command = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     told = [json.loads((tmp_path / f"told{rank}.json").read_text()) for rank in (0, 1)]
 
