@@ -178,11 +178,11 @@ def test_a_slurmd_that_dies_and_returns_loses_nothing(stand_in: StandIn, slurm_c
 def test_a_node_that_dies_with_its_jobs_costs_a_restart_from_the_checkpoint(
     stand_in: StandIn, slurm_cluster: Cluster
 ) -> None:
-    run = stand_in.start(steps=150)
+    run = stand_in.start(steps=300)
     stand_in.wait_for_step(10)
     (training,) = run.jobs("train_method")
-    # Slurm does not look for a job in its first seconds.
-    wait_until(lambda: len(stand_in.history()) >= 100, 150, "a job older than that")
+    # Slurm does not look for a job in its first 11 s: BatchStartTimeout and MessageTimeout together.
+    wait_until(lambda: len(stand_in.history()) >= 170, 150, "a job older than that")
     with slurm_cluster.outage(jobs_die=True):
         pass
     job = training["JobId"]
@@ -192,7 +192,7 @@ def test_a_node_that_dies_with_its_jobs_costs_a_restart_from_the_checkpoint(
     run.must_succeed()
     (training,) = run.jobs("train_method")
     assert (training["JobId"], training["JobState"], training["Restarts"]) == (job, "COMPLETED", "1")
-    assert each_step_once(stand_in.history(), 150)
+    assert each_step_once(stand_in.history(), 300)
     # What the first life wrote is still in the job's log.
     assert stand_in.slurm_log(training).count("Building DAG of jobs...") == 4
 

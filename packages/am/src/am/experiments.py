@@ -134,6 +134,7 @@ class Project:
     """
 
     def __init__(self, folder: Path, overrides: Mapping[str, Any] | None = None) -> None:
+        self._folder, self._overrides = folder, dict(overrides or {})
         base = folder / "config.yaml"
         settings = parse(ProjectSettings, read_yaml(base), str(base))
         if overrides:
@@ -159,6 +160,10 @@ class Project:
                 if entry.metric not in {m.label for m in parts.evaluation.metrics}:
                     raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
             self.experiments[name] = ResolvedExperiment(name, parts, settings.scale, scale, where)
+
+    def at(self, scale: str) -> Project:
+        """The same project at another scale."""
+        return Project(self._folder, {**self._overrides, "scale": scale})
 
     def write_settings(self) -> None:
         """Write the ``config.yaml`` of every experiment and of every run into the results."""

@@ -101,16 +101,28 @@ def test_the_controls_predict_what_they_are_called(atom: Path, tmp_path: Path) -
             assert not drawn & {tuple(point) for point in data.test(1, moment).tolist()}
 
 
-def test_numbers_kept_from_other_scales_are_judged_too(chain: Path, atom: Path, tmp_path: Path) -> None:
+def test_numbers_kept_from_other_scales_are_judged_as_theirs(chain: Path, atom: Path, tmp_path: Path) -> None:
+    """At a scale that leaves a method out, those of a scale that has it still count."""
     kept = tmp_path / "kept"
     for scale in ("paper", "tiny"):
         for name in ("floor.csv", "am/seed0/metrics.csv", "am/seed0/provenance.json"):
             (kept / scale / "atom" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(atom / name, kept / scale / "atom" / name)
-    project = Project(chain / "config", {"scale": "tiny"})
-    ours = [*atom.glob("*/seed*/metrics.csv"), atom / "floor.csv"]
-    judgements = verify(project, {"atom": ours}, kept, tmp_path / "verdict.html")
-    assert [one.experiment for one in judgements] == ["atom (tiny)", "atom (paper)"]
-    assert [one.seeds for one in judgements] == [2, 1]
+    shutil.copytree(chain / "config", tmp_path / "config")
+    write_yaml({"title": "paper", "seeds": [0]}, tmp_path / "config/scales/paper.yaml")
+    write_yaml(
+        {"title": "few", "seeds": [0, 1], "experiments": {"atom": {"methods": {"am": None, "no_dynamics": {}}}}},
+        tmp_path / "config/scales/few.yaml",
+    )
+
+    def judged(scale: str) -> list[tuple[str, str, int]]:
+        ours = [*atom.glob("*/seed*/metrics.csv")] if scale == "tiny" else [*atom.glob("oracle/seed*/metrics.csv")]
+        project = Project(tmp_path / "config", {"scale": scale})
+        judgements = verify(project, {"atom": [*ours, atom / "floor.csv"]}, kept, tmp_path / "verdict.html")
+        return [(one.experiment, one.method, one.seeds) for one in judgements if one.seeds]
+
+    assert judged("tiny") == [("atom (tiny)", "am", 2), ("atom (paper)", "am", 1)]
+    assert judged("few") == [("atom (paper)", "am", 1), ("atom (tiny)", "am", 1)]
+    project = Project(tmp_path / "config", {"scale": "tiny"})
     with pytest.raises(ConfigError, match="no results of atom"):
         verify(project, {"atom": []}, tmp_path / "nothing", tmp_path / "verdict.html")

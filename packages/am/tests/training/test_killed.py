@@ -65,8 +65,6 @@ def test_training_that_was_killed_ends_as_training_that_was_not(tmp_path: Path, 
     assert outputs(tmp_path / "by_clock") == outputs(tmp_path / "whole")
     assert outputs(tmp_path / "by_file") == outputs(tmp_path / "whole_of_few")
 
-    # The clock found it at many steps.
-    assert len(told["by_clock"]) > kills / 2
     assert told["by_clock"]  # how many kills land before the end depends on how busy the machine is
 
     # Each file was left half-written, and there was a kill after each, before the next.
@@ -91,10 +89,9 @@ def main(folder: Path, iterations: int, kills: int) -> None:
     from am.steps.train import train as step
 
     torch.set_num_threads(1)
-    data, zeros = folder / "data.h5ad", np.zeros(2)
-    write_snapshots(
-        Snapshots(np.zeros((2, 3), np.float32), zeros, zeros.astype(str), zeros.astype(int)), ("x", "y", "z"), data
-    )
+    data = folder / "data.h5ad"
+    points = Snapshots(np.zeros((2, 3), np.float32), np.zeros(2), np.full(2, "train"), np.full(2, -1))
+    write_snapshots(points, ("x", "y", "z"), data)
 
     def config(name: str, iterations: int) -> Path:
         training = {"training": {**TRAINING, "iterations": iterations}, "potential": {"width": 8, "depth": 2}}

@@ -23,25 +23,26 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
         For each experiment, the ``metrics.csv`` of its runs and its ``floor.csv``.
     kept
         Folder of committed metrics, ``<scale>/<experiment>/``: numbers of scales that cannot be made
-        again in minutes are judged beside those of this one.
+        again in minutes are judged beside those of this one, as their own scale would.
     out
         The page; the same as CSV and Markdown appear beside it.
 
     Raises
     ------
     ConfigError
-        There is not a single result.
+        There is not a single result, or metrics are kept of a scale that there is not.
     """
     judgements: list[Judgement] = []
     inputs: list[Path] = []
     for name, experiment in project.experiments.items():
-        judgements += _judged(experiment, metrics[name], project.scale)
+        judgements += _judged(experiment, metrics[name])
         inputs += metrics[name]
         for folder in sorted(kept.glob(f"*/{name}")):
             scale = folder.parent.name
             if scale != project.scale:
                 files = sorted(folder.rglob("*.csv"))
-                judgements += [one for one in _judged(experiment, files, scale) if one.seeds]
+                theirs = project.at(scale).experiments[name]
+                judgements += [one for one in _judged(theirs, files) if one.seeds]
                 inputs += files
     if not inputs:
         raise ConfigError(f"there are no results of {' or '.join(project.experiments)} to judge")
@@ -50,13 +51,13 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
     return judgements
 
 
-def _judged(experiment: ResolvedExperiment, files: Sequence[Path], scale: str) -> list[Judgement]:
+def _judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgement]:
     floors = [file for file in files if file.name == "floor.csv"]
     runs = [file for file in files if file.name == "metrics.csv"]
-    title = f"{experiment.name} ({scale})"
+    title = f"{experiment.name} ({experiment.scale})"
     values, floor = (read_metrics(paths).assign(experiment=title) for paths in (runs, floors))
     asked = {entry.metric for entry in experiment.published}
     values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
     summary = summarise(title, values, floor, labels, experiment.published)
-    return judge(title, summary, labels, experiment.published, scale)
+    return judge(title, summary, labels, experiment.published, experiment.scale)
