@@ -47,6 +47,8 @@ class Method(ABC):
     """Whether it bounds the other methods instead of competing with them."""
     uses_truth: ClassVar[bool] = False
     """Whether ``sample`` needs the true marginals, which no learned method may see there."""
+    learns_from: ClassVar[Literal["path", "snapshots"]] = "path"
+    """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
