@@ -17,6 +17,7 @@ from torch import Tensor
 from am.metrics.energy import energy_distance
 from am.metrics.evaluate import evaluate
 from am.metrics.mmd import PUBLISHED_SCALES, mmd_squared
+from am.metrics.samples import MetricError
 from am.metrics.settings import Energy, Mmd, Sinkhorn, SlicedWasserstein, Wasserstein1, Wasserstein2
 from am.metrics.sinkhorn import sinkhorn_divergence
 from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
@@ -69,9 +70,10 @@ def test_bad_samples_are_refused_in_words(distance: Callable[[Tensor, Tensor], f
         (x[:0], "empty"),
         (normal(5, 2), "different dimensions"),
         (x * math.nan, "NaN"),
+        (x * math.inf, "infinite"),
         (x[:, 0], r"\(n, d\)"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(MetricError, match=message):
             distance(x, bad)
 
 
@@ -191,13 +193,42 @@ def test_log_weights(distance: Callable[[Tensor, Tensor, Tensor | None], float])
     silent = torch.cat([weight, torch.full((5,), -math.inf, dtype=torch.float64)])
     # (Sinkhorn anneals from the diameter, which they change.)
     assert distance(torch.cat([x, x[:5] + 9]), y, silent) == pytest.approx(value, rel=1e-4)
-    with pytest.raises(ValueError, match="log-weights"):
+    with pytest.raises(MetricError, match="log-weights"):
         distance(x, y, weight[:3])
 
 
-def test_a_sample_of_one_point_has_no_pairs() -> None:
-    with pytest.raises(ValueError, match="no pairs"):
-        mmd_squared(normal(1, 2), normal(5, 2))
+def test_weighted_mmd_and_energy_are_what_they_say_pair_by_pair() -> None:
+    x, y, log_weight = normal(17, 3, 1), normal(23, 3, 2) * 1.5, normal(17, 1, 3)[:, 0]
+    w = [float(value) for value in log_weight.exp() / log_weight.exp().sum()]
+    u = [1 / len(y)] * len(y)
+
+    def mean(kernel: Callable[[Tensor], float], a: Tensor, b: Tensor, wa: list[float], wb: list[float]) -> float:
+        """Over all pairs, or within one sample over those of different points."""
+        pairs = [(i, j) for i in range(len(a)) for j in range(len(b)) if a is not b or i != j]
+        mass = sum(wa[i] * wb[j] for i, j in pairs)
+        return sum(wa[i] * wb[j] * kernel(a[i] - b[j]) for i, j in pairs) / mass
+
+    def distance(kernel: Callable[[Tensor], float]) -> float:
+        return 2 * mean(kernel, x, y, w, u) - mean(kernel, x, x, w, w) - mean(kernel, y, y, u, u)
+
+    assert energy_distance(x, y, log_weight) == pytest.approx(distance(lambda d: float(d.norm())))
+    assert mmd_squared(x, y, (0.4,), log_weight) == pytest.approx(-distance(lambda d: math.exp(-0.4 * float(d @ d))))
+
+
+def test_one_point_alone() -> None:
+    point, others = torch.tensor([[3.0, 4.0]]), torch.zeros(5, 2)
+    with pytest.raises(MetricError, match="no pairs"):
+        mmd_squared(point, others)
+    assert wasserstein1(point, others) == pytest.approx(5)
+    assert wasserstein2(point, others) == pytest.approx(5)
+    assert sinkhorn_divergence(point, others, 0.05, 1) == pytest.approx(5, rel=1e-3)
+    assert sinkhorn_divergence(point, others, 0.05, 2) == pytest.approx(12.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0), (math.nan,), (math.inf,)])
+def test_mmd_refuses_bandwidths_that_are_none(scales: tuple[float, ...]) -> None:
+    with pytest.raises(MetricError, match="positive scales"):
+        mmd_squared(normal(4, 2), normal(4, 2), scales)
 
 
 def test_settings_reach_the_metric() -> None:

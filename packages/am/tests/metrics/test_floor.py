@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from am.metrics.floor import split_floor
+from am.metrics.samples import MetricError
 
 
 def test_subsets_are_disjoint_of_the_size_asked_for_and_differ() -> None:
@@ -26,5 +27,5 @@ def test_subsets_are_disjoint_of_the_size_asked_for_and_differ() -> None:
 
 
 def test_too_few_points_to_split() -> None:
-    with pytest.raises(ValueError, match="need 22 points, there are 20"):
+    with pytest.raises(MetricError, match="need 22 points, there are 20"):
         split_floor(lambda a, b: 0.0, torch.zeros(20, 1), 11, 1, torch.Generator())

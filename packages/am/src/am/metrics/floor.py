@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from am.metrics.samples import MetricError
+
 Metric = Callable[[Tensor, Tensor], float]
 """Distance between (n, d) and (m, d) samples."""
 
@@ -19,11 +21,11 @@ def split_floor(metric: Metric, x: Tensor, size: int, repeats: int, generator: t
 
     Raises
     ------
-    ValueError
+    MetricError
         ``x`` has fewer than two times ``size`` points.
     """
     if 2 * size > len(x):
-        raise ValueError(f"two disjoint subsets of {size} points need {2 * size} points, there are {len(x)}")
+        raise MetricError(f"two disjoint subsets of {size} points need {2 * size} points, there are {len(x)}")
 
     def halves() -> tuple[Tensor, Tensor]:
         order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)

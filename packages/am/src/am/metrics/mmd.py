@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from am.metrics.pairs import CHUNK, mean_between, mean_within
-from am.metrics.samples import prepared
+from am.metrics.samples import MetricError, prepared
 
 PUBLISHED_SCALES = (1e-4, 1e-4, 1e-4)
 """Of the hydrogen experiment: three equal bandwidths summed, so three times the plain value."""
@@ -40,11 +41,11 @@ def mmd_squared(
 
     Raises
     ------
-    ValueError
+    MetricError
         A sample is empty, has one point, or holds NaN or infinity; dimensions differ; a scale is not positive.
     """
-    if not scales or not min(scales) > 0:
-        raise ValueError(f"MMD needs positive scales, got {tuple(scales)}")
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise MetricError(f"MMD needs positive scales, got {tuple(scales)}")
     x, y, wx, wy = prepared(x, y, x_log_weight)
 
     def plain(scale: float) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from am.metrics.samples import MetricError
+
 CHUNK = 512
 """Points on a side of a block: 512^2 float64 numbers are 2 MiB, which stay in a core's cache."""
 
@@ -30,12 +32,12 @@ def mean_within(x: Tensor, w: Tensor, function: PairFunction, chunk: int = CHUNK
 
     Raises
     ------
-    ValueError
+    MetricError
         There is one point only, or one that carries all the weight.
     """
     weight_of_pairs = float((w * (1 - w)).sum())
     if not weight_of_pairs > 0:
-        raise ValueError("a sample of one point, or one point with all the weight, has no pairs")
+        raise MetricError("a sample of one point, or one point with all the weight, has no pairs")
     x = x - x.median(0).values
     buffer = x.new_empty(min(chunk, len(x)), min(chunk, len(x)))
     blocks = list(zip(_left(x).split(chunk), _right(x).split(chunk), w.split(chunk), strict=True))

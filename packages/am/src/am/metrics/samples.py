@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+
+class MetricError(ValueError):
+    """Samples between which there is no such distance; its text is one sentence for the user."""
+
+
 LARGEST = 1e150
 """Coordinates beyond this have squares that overflow."""
 
@@ -28,18 +33,18 @@ def prepared(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> tuple[
 
     Raises
     ------
-    ValueError
+    MetricError
         A sample is empty, is not (n, d) or holds NaN or infinity; dimensions differ; weights cannot be used.
     """
     for name, sample in (("first", x), ("second", y)):
         if sample.ndim != 2:
-            raise ValueError(f"the {name} sample must have shape (n, d), got {tuple(sample.shape)}")
+            raise MetricError(f"the {name} sample must have shape (n, d), got {tuple(sample.shape)}")
         if not sample.numel():
-            raise ValueError(f"the {name} sample is empty")
+            raise MetricError(f"the {name} sample is empty")
         if wrong := int((~(sample.abs() <= LARGEST)).sum()):
-            raise ValueError(f"the {name} sample holds {wrong} numbers that are NaN, infinite or beyond {LARGEST:g}")
+            raise MetricError(f"the {name} sample holds {wrong} numbers that are NaN, infinite or beyond {LARGEST:g}")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"the samples have different dimensions, {x.shape[1]} and {y.shape[1]}")
+        raise MetricError(f"the samples have different dimensions, {x.shape[1]} and {y.shape[1]}")
     x, y = x.detach().double(), y.detach().double()
     centre = torch.cat([x, y]).median(0).values
     return x - centre, y - centre, _weights(x, x_log_weight), _weights(y, None)
@@ -50,8 +55,8 @@ def _weights(x: Tensor, log_weight: Tensor | None) -> Tensor:
     if log_weight is None:
         return x.new_full((n,), 1 / n)
     if log_weight.shape != (n,):
-        raise ValueError(f"{n} points need log-weights of shape ({n},), got {tuple(log_weight.shape)}")
+        raise MetricError(f"{n} points need log-weights of shape ({n},), got {tuple(log_weight.shape)}")
     weights = torch.softmax(log_weight.detach().double().to(x.device), 0)
     if not bool(torch.isfinite(weights).all()):
-        raise ValueError("log-weights must be numbers below infinity, and one of them above minus infinity")
+        raise MetricError("log-weights must be numbers below infinity, and one of them above minus infinity")
     return weights

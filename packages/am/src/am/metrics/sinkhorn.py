@@ -28,7 +28,7 @@ def sinkhorn_divergence(
 
     Raises
     ------
-    ValueError
+    MetricError
         A sample is empty or holds NaN or infinity; dimensions differ.
     """
     from geomloss import SamplesLoss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from am.metrics.samples import prepared
+from am.metrics.samples import MetricError, prepared
 
 _PIVOTS = 100_000_000  # of the network simplex: far more than it needs, since an answer short of optimal is refused
 
@@ -18,10 +18,8 @@ def wasserstein1(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> fl
 
     Raises
     ------
-    ValueError
-        A sample is empty or holds NaN or infinity; dimensions differ.
-    RuntimeError
-        The solver found no optimum.
+    MetricError
+        A sample is empty or holds NaN or infinity; dimensions differ; or the solver found no optimum.
     """
     return _transport_cost(x, y, x_log_weight, 1)
 
@@ -41,7 +39,7 @@ def _transport_cost(x: Tensor, y: Tensor, x_log_weight: Tensor | None, power: in
     cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").pow_(power)
     value, log = ot.emd2(wx.numpy(), wy.numpy(), cost.numpy(), numItermax=_PIVOTS, log=True)
     if log["warning"]:
-        raise RuntimeError(f"optimal transport of {len(x)} to {len(y)} points was not solved: {log['warning']}")
+        raise MetricError(f"optimal transport of {len(x)} to {len(y)} points was not solved: {log['warning']}")
     return max(0.0, float(value))
 
 
@@ -72,7 +70,7 @@ def sliced_wasserstein(
 
     Raises
     ------
-    ValueError
+    MetricError
         A sample is empty or holds NaN or infinity; dimensions differ.
     """
     x, y, wx, wy = prepared(x, y, x_log_weight)
