@@ -49,13 +49,15 @@ class ConvexCostActionMatching(ActionMethod):
     ) -> Prediction:
         """Follow grad c*(grad s) by an ordinary differential equation; nothing is random."""
         from am.dynamics.ode import integrate
+
+        path = integrate(lambda time, x: self.velocity(network, time, x), start, times, self.settings.sampling)
+        return Prediction(path.x, None, path.nfe)
+
+    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
+        """Grad c*(grad s)."""
         from am.objectives.convex_cost import velocity_from_gradient
 
-        def velocity(time: Tensor, x: Tensor) -> Tensor:
-            return velocity_from_gradient(network.gradient(time, x), self.settings.p)
-
-        path = integrate(velocity, start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
+        return velocity_from_gradient(network.gradient(time, x), self.settings.p)
 
 
 METHOD = ConvexCostActionMatching

@@ -68,6 +68,14 @@ class Method(ABC):
         ``truth`` is given to those that declare ``uses_truth`` only.
         """
 
+    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
+        """Mean velocity of particles per unit of t, (n,), (n, d) -> (n, d); None where it is not known as a field."""
+        return None
+
+    def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
+        """Rate of log weights per unit of t, (n,), (n, d) -> (n,), up to a function of time; None without weights."""
+        return None
+
 
 class TrainedSettings(Settings):
     """Settings of a method with a network."""
@@ -104,9 +112,15 @@ class ActionMethod(TrainedMethod):
 
     settings_type: ClassVar[type[Settings]] = ActionSettings
     settings: ActionSettings
+    reversible: ClassVar[bool] = True
+    """Whether -s_{1 - t} is the action of the path run backwards, which noise rules out."""
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh action."""
         from am.potentials.potential import build_potential
 
         return build_potential(self.settings.potential, marginals, generator)
+
+    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
+        """The gradient of the action."""
+        return network.gradient(time, x)

@@ -33,6 +33,7 @@ class EntropicActionMatching(ActionMethod):
     settings_type = Settings
     settings: Settings
     title = "eAM"
+    reversible = False
 
     def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """The entropic objective on fresh points."""

@@ -58,5 +58,12 @@ class UnbalancedActionMatching(ActionMethod):
         weight = None if path.log_weight is None else self_normalised(path.log_weight)
         return Prediction(path.x, weight, path.nfe)
 
+    def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
+        """The action itself, times lambda."""
+        import torch
+
+        with torch.no_grad():
+            return self.settings.growth * network(time, x)
+
 
 METHOD = UnbalancedActionMatching

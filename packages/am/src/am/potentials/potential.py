@@ -113,6 +113,23 @@ class ScaledPotential(Potential):
         return Derivatives(self.spread**2 * value[:, 0], self.spread**2 * ds_dt, self.spread * pulled[:, features:])
 
 
+class ReversedPotential(Potential):
+    """The action of the path run backwards, -s_{1 - t}(x), for velocities and growth rates without noise."""
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """-s_{1 - t}(x): (n,), (n, d) -> (n,)."""
+        return -self.potential(1 - time, x)
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients through those of the action."""
+        value, ds_dt, ds_dx = self.potential.derivatives(1 - time, x)
+        return Derivatives(-value, ds_dt, -ds_dx)
+
+
 def build_potential(settings: PotentialSettings, marginals: Marginals, generator: torch.Generator) -> Potential:
     """A fresh potential for ``marginals``; only the scaled kind looks at points of them."""
     if settings.kind == "residual":
