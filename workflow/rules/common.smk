@@ -16,17 +16,32 @@ VERDICT = f"{OUT}/verdict.html"
 
 
 wildcard_constraints:
-    experiment="|".join(PROJECT.experiments),
+    experiment="|".join(PROJECT.known),
     run="[A-Za-z0-9][A-Za-z0-9_-]*",
     seed=r"\d+",
 
 
 def experiment(wildcards):
-    return PROJECT.experiments[wildcards.experiment]
+    return PROJECT.known[wildcards.experiment]
 
 
 def run(wildcards):
     return experiment(wildcards).runs[wildcards.run]
+
+
+def trained(file):
+    """Path of a file that training leaves, for runs that train: in another experiment where that one trains for this."""
+
+    def of(wildcards):
+        folder = f"{OUT}/{experiment(wildcards).trains_in}/{wildcards.run}/seed{wildcards.seed}"
+        return f"{folder}/{file}" if run(wildcards).about.trained else []
+
+    return of
+
+
+def raw_files(wildcards):
+    """What an experiment's data set is read from."""
+    return [f"data/raw/{source}/{file}" for source, file in experiment(wildcards).data.build_dataset().files]
 
 
 def every_run(pattern, experiment, trained=False):
@@ -59,8 +74,8 @@ FIGURES = {
 
 
 def figures_of(experiment):
-    """Figures that an experiment can have: those of training need methods that train."""
-    trains = any(run.about.trained for run in experiment.runs.values())
+    """Figures that an experiment can have: those of training need methods that train, and train here."""
+    trains = experiment.trains_in == experiment.name and any(run.about.trained for run in experiment.runs.values())
     return [name for name in FIGURES if trains or name not in ("iterations", "losses")]
 
 

@@ -1,8 +1,8 @@
 rule sample_method:
-    """Push the test particles of a seed from t = 0 to every time that the experiment asks about."""
+    """Push the test particles of a seed to every time that the experiment asks about."""
     input:
         data=ALL_POINTS,
-        model=lambda w: rules.train_method.output.model if run(w).about.trained else [],
+        model=trained("model.safetensors"),
     output:
         samples=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/samples.npz",
         provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/provenance.json",
@@ -50,7 +50,7 @@ rule measure_history:
     """Measure the weights kept along training."""
     input:
         data=ALL_POINTS,
-        snapshots=rules.train_method.output.snapshots,
+        snapshots=trained("snapshots.safetensors"),
     output:
         f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/history.csv",
     log:
@@ -70,6 +70,8 @@ rule measure_history:
 
 rule measure_floor:
     """Measure samples of the truth against each other."""
+    input:
+        raw_files,
     output:
         f"{OUT}/{{experiment}}/floor.csv",
     log:

@@ -1,5 +1,7 @@
 rule prepare_data:
-    """Draw the points that methods may learn from."""
+    """Draw the points that methods may learn from, or choose them among those that there are."""
+    input:
+        raw_files,
     output:
         TRAINING_POINTS,
     log:
@@ -15,7 +17,9 @@ rule prepare_data:
 
 
 rule prepare_seed:
-    """Draw the points that start and judge every method with one seed; with those that methods may learn from."""
+    """The points that start and judge every method with one seed; with those that methods may learn from."""
+    input:
+        raw_files,
     output:
         ALL_POINTS,
     log:
@@ -24,7 +28,7 @@ rule prepare_seed:
         "../../environment.yml"
     params:
         config=SETTINGS,
-        settings=asked("snapshot_times", "snapshot_size", "times", "n_samples"),
+        settings=asked("snapshot_times", "snapshot_size", "times", "start", "n_samples"),
         code=lambda w: experiment(w).data.code_digest("prepare"),
     shell:
         "am prepare --config {params.config} --seed {wildcards.seed} --out {output} 2> {log}"

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, field_validator
 
 from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
+from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
 from am.results.labels import Label
 from am.results.published import Published
@@ -39,6 +40,9 @@ class Experiment(Settings):
     methods: dict[Name, Run]
     pictured: tuple[str, ...] = Field(default=(), description="runs in histograms and animation; all when empty")
     published: tuple[Published, ...] = ()
+    weights_of: str | None = Field(
+        default=None, description="another experiment, of the same data and settings, that trains for this one"
+    )
 
 
 class Scale(Settings):
@@ -75,10 +79,15 @@ class ResolvedExperiment:
             if run not in parts.methods:
                 raise ConfigError(f"{where}: pictured: there is no run '{run}'; {nearest(run, parts.methods)}")
         self.pictured = parts.pictured or tuple(parts.methods)
+        self.trains_in = parts.weights_of or name
+        """Name of the experiment that the weights of its runs come from."""
+        dataset = build_dataset(parts.dataset, where)
+        _check_evaluation(parts.evaluation, dataset, where)
+        _check_published(parts, where)
         self.data = DataConfig(
             experiment=name,
             seeds=scale.seeds,
-            dataset=_complete_dataset(parts.dataset, where),
+            dataset={"name": parts.dataset["name"], **dataset.settings.model_dump(mode="json")},
             evaluation=parts.evaluation,
         )
         self.runs = {
@@ -113,8 +122,38 @@ class ResolvedExperiment:
         )
 
 
-def _complete_dataset(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return {"name": settings.get("name"), **build_dataset(settings, where).settings.model_dump(mode="json")}
+def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> None:
+    observed = dataset.observed
+    if observed is None:
+        if evaluation.start == "previous":
+            raise ConfigError(f"{where}: evaluation.start: there is no previous time where every time is observed")
+        return
+    for time in evaluation.times:
+        if not any(abs(time - other) < 1e-9 for other in observed[1:]):
+            listed = ", ".join(f"{other:.10g}" for other in observed[1:])
+            raise ConfigError(f"{where}: evaluation.times: nothing was observed at {time:g}; choose from: {listed}")
+
+
+def _check_published(parts: Experiment, where: str) -> None:
+    protocol = parts.evaluation.protocol
+    for entry in parts.published:
+        if entry.metric not in {metric.label for metric in parts.evaluation.metrics}:
+            raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
+        if entry.protocol is not None and entry.protocol != protocol:
+            raise ConfigError(
+                f"{where}: published: the number for '{entry.method}' belongs to the protocol '{entry.protocol}', "
+                f"the experiment follows '{protocol}'; they cannot share a table"
+            )
+
+
+def _check_weights(experiment: ResolvedExperiment, source: ResolvedExperiment, where: str) -> None:
+    """Weights mean the same in both experiments, or it is a mistake."""
+    if experiment.data.dataset != source.data.dataset:
+        raise ConfigError(f"{where}: weights_of: the data of '{source.name}' have other settings")
+    for name, run in experiment.runs.items():
+        theirs = source.runs.get(name)
+        if run.about.trained and (theirs is None or (theirs.method, theirs.settings) != (run.method, run.settings)):
+            raise ConfigError(f"{where}: weights_of: '{source.name}' does not train '{name}' with the same settings")
 
 
 class Project:
@@ -150,16 +189,24 @@ class Project:
         self.scale = settings.scale
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
-        self.experiments: dict[str, ResolvedExperiment] = {}
-        for name in settings.experiments:
+
+        def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
             file = _choose(folder / "experiments", name, "experiment")
             override = scale.experiments.get(name, {})
             where = f"{file} with {scale_file}" if override else str(file)
             parts = parse(Experiment, merge(read_yaml(file), override), where)
-            for entry in parts.published:
-                if entry.metric not in {m.label for m in parts.evaluation.metrics}:
-                    raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
-            self.experiments[name] = ResolvedExperiment(name, parts, settings.scale, scale, where)
+            experiment = ResolvedExperiment(name, parts, settings.scale, scale, where)
+            if parts.weights_of and user:
+                raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
+            if parts.weights_of:
+                _check_weights(experiment, resolve(parts.weights_of, name), where)
+            self.known[name] = experiment
+            return experiment
+
+        self.known: dict[str, ResolvedExperiment] = {}
+        """The experiments asked for, and those that train for them."""
+        self.experiments = {name: resolve(name) for name in settings.experiments}
+        """The experiments asked for."""
 
     def at(self, scale: str) -> Project:
         """The same project at another scale."""
@@ -167,7 +214,7 @@ class Project:
 
     def write_settings(self) -> None:
         """Write the ``config.yaml`` of every experiment and of every run into the results."""
-        for experiment in self.experiments.values():
+        for experiment in self.known.values():
             folder = self.results / self.scale / experiment.name
             write_settings(experiment.data, folder / "config.yaml")
             for name, run in experiment.runs.items():

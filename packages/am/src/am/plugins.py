@@ -9,7 +9,8 @@ from types import ModuleType
 
 from am.config import ConfigError, nearest
 
-_NOT_PLUGINS = {"contract"}
+_NOT_PLUGINS = {"cells", "contract"}
+"""Modules that plug-ins build on."""
 
 
 def names(package: str) -> list[str]:

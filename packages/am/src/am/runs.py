@@ -5,26 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
-from am.datasets.contract import Dataset
+from am.datasets.contract import Dataset, Time
 from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
 
-Time = Annotated[float, Field(gt=0, le=1)]
+if TYPE_CHECKING:
+    from am.marginals.marginals import Marginals
+
+Legs = tuple[tuple[float, tuple[float, ...]], ...]
+"""Times at which particles start, each with the later times that they are pushed to from there."""
 
 
-class Evaluation(Settings):
-    """What is asked of every method of an experiment."""
+class Course(Settings):
+    """Where particles go, and from where."""
 
     times: tuple[Time, ...] = Field(min_length=1, description="times to predict, in (0, 1], increasing")
+    start: Literal["first", "previous"] = Field(
+        default="first",
+        description="first: particles start at t = 0; previous: for each time anew, from the test points of the "
+        "observed time before it",
+    )
     n_samples: PositiveInt = Field(description="particles, and points of the truth at each time")
+
+    def legs(self, observed: tuple[float, ...] | None) -> Legs:
+        """The parts of the course; ``observed`` are the times that a data set has points at."""
+        if self.start == "first":
+            return ((0.0, self.times),)
+        return tuple((max(t for t in observed or (0.0,) if t < time - 1e-9), (time,)) for time in self.times)
+
+
+class Evaluation(Course):
+    """What is asked of every method of an experiment."""
+
+    protocol: str = Field(default="", description="id of a protocol that others have published numbers under")
     metrics: tuple[MetricSettings, ...] = Field(min_length=1, description="distances to the truth; the first leads")
     floor_repeats: PositiveInt = Field(default=20, description="pairs of samples of the truth behind the floor")
     history_samples: PositiveInt = Field(default=1000, description="particles for the metric along training")
@@ -48,11 +69,9 @@ class Evaluation(Settings):
         return metrics
 
 
-class SamplingPlan(Settings):
+class SamplingPlan(Course):
     """What samples depend on, beside the weights."""
 
-    times: tuple[Time, ...]
-    n_samples: PositiveInt
     solver: dict[str, Any] | None = Field(default_factory=dict, description="the method's ``sampling`` settings")
 
 
@@ -83,6 +102,11 @@ class RunConfig(Settings):
     def build_dataset(self, where: str = "dataset") -> Dataset:
         """The data set."""
         return build_dataset(self.dataset, where)
+
+    def learned_path(self, dataset: Dataset, data: Path, where: str = "settings") -> Marginals:
+        """What the method may learn from: ``data`` is the prepared ``data.h5ad``."""
+        from_snapshots = self.build_method(where).learns_from == "snapshots"
+        return dataset.snapshots(data) if from_snapshots else dataset.marginals(data)
 
     def key(self, seed: int) -> str:
         """Name of the run with this seed, from which its random numbers derive."""

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from am.config import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from am.data.snapshots import Array
     from am.marginals.marginals import Marginals
+    from am.marginals.snapshots import SnapshotPath
+
+
+def _quotient(value: Any) -> Any:
+    """Times such as 1/3 are written as they are: their decimals are either long or wrong."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("input should be a number, or a quotient such as 1/3") from None
+
+
+_NUMBER = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+_QUOTIENT = {"type": "string", "pattern": r"^\d+/\d+$"}
+
+Time = Annotated[float, BeforeValidator(_quotient), Field(gt=0, le=1), WithJsonSchema({"anyOf": [_NUMBER, _QUOTIENT]})]
+"""A time in (0, 1], as a number or as a quotient such as 1/3."""
 
 
 class Dataset(ABC):
@@ -22,13 +45,20 @@ class Dataset(ABC):
 
     settings_type: ClassVar[type[Settings]] = Settings
     """What can be set in an experiment's ``dataset`` section."""
-    columns: ClassVar[tuple[str, ...]]
+    columns: tuple[str, ...]
     """Names of the coordinates."""
     unit: ClassVar[str] = ""
     """Unit of all coordinates, for figures."""
+    files: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Source and name of each file of the registry that it is read from."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @property
+    def observed(self) -> tuple[float, ...] | None:
+        """Times at which there are points, from 0 to 1; None where there are at every time."""
+        return None
 
     @abstractmethod
     def marginals(self, data: Path) -> Marginals:
@@ -36,4 +66,61 @@ class Dataset(ABC):
 
     @abstractmethod
     def truth(self, data: Path | None = None) -> Marginals:
-        """The path to be judged against, which may be sampled afresh."""
+        """The path to be judged against, which may be sampled afresh: never a test point."""
+
+    def population(self) -> Marginals:
+        """All that is known of the truth, test points among it: what the floor is measured between."""
+        return self.truth()
+
+    def snapshots(self, data: Path) -> SnapshotPath:
+        """The training points of ``data``, for methods that learn from snapshots alone."""
+        return path_through(data)
+
+    def training_points(self, times: int, size: int, key: str) -> Iterator[tuple[float, Array]]:
+        """Times, and the points (n, d) at each, that methods may learn from.
+
+        Drawn afresh at so many equal ``times``, ``size`` at each, where the path is known; all there are where not.
+        """
+        import numpy as np
+
+        for time in np.linspace(0, 1, times).tolist():
+            yield time, self._drawn("train", time, size, -1, key)
+
+    def test_points(self, time: float, size: int, seed: int, key: str) -> Array:
+        """``size`` points at a time that start or judge the particles of a seed: (size, d)."""
+        return self._drawn("test", time, size, seed, key)
+
+    def _drawn(self, split: str, time: float, size: int, seed: int, key: str) -> Array:
+        import numpy as np
+        import torch
+
+        from am.randomness import generator
+
+        rng = generator(key, split, seed, time)
+        return self.truth().sample(torch.full((size,), time), rng).numpy().astype(np.float32)
+
+
+def path_through(
+    data: Path, coupling: Literal["optimal", "independent"] = "optimal", smoothing: float = 0.0
+) -> SnapshotPath:
+    """A path through the training points of a ``data.h5ad``, and through no other of its points.
+
+    Raises
+    ------
+    DataError
+        They do not make a path.
+    """
+    import numpy as np
+    import torch
+
+    from am.data.snapshots import DataError, read_snapshots
+    from am.marginals.snapshots import SnapshotPath
+
+    points = read_snapshots(data)
+    train = points.split == "train"
+    times = np.unique(points.time[train]).tolist()
+    try:
+        parts = [torch.from_numpy(points.x[train & (points.time == time)]) for time in times]
+        return SnapshotPath(parts, times, coupling, smoothing)
+    except ValueError as error:
+        raise DataError(f"{data}: {error}") from None

@@ -34,6 +34,9 @@ class Published(Settings):
     scale: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), WithJsonSchema(_ONE_OR_MORE)] = Field(
         default=(), description="scale, or list of them, at which ours may be compared with it; all if absent"
     )
+    protocol: str | None = Field(
+        default=None, description="id of the protocol it was measured under; must be the experiment's"
+    )
     note: str = Field(default="", description="what else to know before comparing")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from am.config import ConfigError, nearest
@@ -104,7 +105,9 @@ def _animation(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequ
 def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Samples, list[tuple[str, Samples]]]:
     """The truth of the first seed, and what each method predicts with that seed, by title."""
     points = read_snapshots(_named("data.h5ad", inputs)[0])
-    chosen = (points.split == "test") & (points.seed == experiment.seeds[0]) & (points.time > 0)
+    chosen = (points.split == "test") & (points.seed == experiment.seeds[0])
+    # Points at other times only start particles.
+    chosen &= np.isclose(points.time[:, None], experiment.data.evaluation.times, rtol=0, atol=1e-9).any(1)
     truth = Samples(points.x[chosen], points.time[chosen])
     titles = {label.method: label.title for label in experiment.labels()}
     files = _named("samples.npz", inputs)

@@ -33,7 +33,7 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
 def floor(config: Path, out: Path) -> None:
     """The same metrics between independent samples of the truth, for both sample sizes in use."""
     plan = read_data_config(config)
-    truth, evaluation = plan.build_dataset(str(config)).truth(), plan.evaluation
+    truth, evaluation = plan.build_dataset(str(config)).population(), plan.evaluation
     rows: list[dict[str, Any]] = []
     for n in sorted({evaluation.n_samples, evaluation.history_samples}):
         for repeat in range(evaluation.floor_repeats):

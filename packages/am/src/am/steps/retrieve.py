@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from am.config import ConfigError
+from am.data.raw import local_folders
 from am.data.registry import find_file
 from am.data.retrieve import retrieve as fetch
 
@@ -14,5 +14,4 @@ def retrieve(registry: Path, source: str, file: str, out: Path) -> None:
     """Fetch ``file`` of ``source``; folders in the environment variable AM_DATA are searched first."""
     if out.name != file:
         raise ConfigError(f"--out must end in the file's own name, {file}, got {out}")
-    folders = [Path(folder) for folder in os.environ.get("AM_DATA", "").split(os.pathsep) if folder]
-    fetch(find_file(registry, source, file), out, folders)
+    fetch(find_file(registry, source, file), out, local_folders())

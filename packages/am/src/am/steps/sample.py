@@ -24,7 +24,7 @@ from am.training.devices import arithmetic
 
 
 def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = None, device: str = "auto") -> None:
-    """Predict ``n_samples`` particles at every time asked for, from the test points at t = 0.
+    """Predict ``n_samples`` particles at every time asked for, from the test points at t = 0 or the time before.
 
     ``provenance.json`` appears beside ``out``.
     """
@@ -62,11 +62,16 @@ class Sampler:
         self.run, self.seed, self.device = run, seed, device
         self.method: Method = run.build_method(where)
         dataset = run.build_dataset(where)
-        self._start = torch.from_numpy(read_snapshots(data).test(seed, 0.0)).to(device)
+        points = read_snapshots(data)
+        self._legs = [
+            (start, times, torch.from_numpy(points.test(seed, start)).to(device))
+            for start, times in run.sampling.legs(dataset.observed)
+        ]
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self._network: Any = None
         if isinstance(self.method, TrainedMethod):
-            self._network = self.method.build(dataset.marginals(data), generator(run.key(seed), "build")).to(device)
+            path = run.learned_path(dataset, data)
+            self._network = self.method.build(path, generator(run.key(seed), "build")).to(device)
 
     def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
         """Put weights into the network.
@@ -83,23 +88,31 @@ class Sampler:
         load_weights(self._network, weights, where)
 
     def predict(self, n: int) -> Prediction:
-        """Move the first ``n`` test points at t = 0 to all times, t = 0 included."""
-        if n > len(self._start):
-            raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(self._start)}")
-        times = torch.tensor([0.0, *self.run.sampling.times], device=self.device)
+        """Move the first ``n`` test points of each start; row after row the times that are asked for."""
         rng = generator(self.run.key(self.seed), "sample", device=self.device)
-        with arithmetic():
-            return self.method.sample(self._network, self._start[:n], times, rng, self._truth)
+        parts = []
+        for start, later, x in self._legs:
+            if n > len(x):
+                raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(x)}")
+            times = torch.tensor([start, *later], device=self.device)
+            with arithmetic():
+                parts.append(self.method.sample(self._network, x[:n], times, rng, self._truth))
+        weights = [part.log_weight[1:] for part in parts if part.log_weight is not None]
+        return Prediction(
+            torch.cat([part.x[1:] for part in parts]),
+            torch.cat(weights) if weights else None,
+            sum(part.nfe for part in parts),
+        )
 
 
 def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:
-    """Particles at the times after the first, time after time."""
+    """Particles time after time."""
     n = prediction.x.shape[1]
     weight = prediction.log_weight
     return Samples(
-        prediction.x[1:].flatten(0, 1).cpu().numpy().astype(np.float32),
+        prediction.x.flatten(0, 1).cpu().numpy().astype(np.float32),
         np.repeat(np.array(times), n),
-        None if weight is None else weight[1:].flatten().cpu().numpy().astype(np.float32),
+        None if weight is None else weight.flatten().cpu().numpy().astype(np.float32),
     )
 
 

@@ -43,7 +43,7 @@ def train(
     fabric = launch(accelerator, devices, nodes)
     with together(fabric):
         read_snapshots(data)  # refuses bad data before hours are spent
-        marginals = run.build_dataset(str(config)).marginals(data)
+        marginals = run.learned_path(run.build_dataset(str(config)), data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(key, "weights"))
             network = method.build(marginals, generator(key, "build"))
