@@ -1,0 +1,75 @@
+"""The figure of trajectories: where lines begin and end, and what lies under them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from am.data.samples import Samples
+from am.results.figures.trajectories import trajectories
+
+TIMES = np.array([0.0, 1.0, 4.0])
+
+
+def snapshots(d: int, n: int = 50) -> Samples:
+    x = np.random.default_rng(0).normal(size=(n * len(TIMES), d)).astype(np.float32)
+    return Samples(x, np.repeat(TIMES, n))
+
+
+def paths(d: int, n: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    moments = np.linspace(0, 4, 9)
+    return moments, np.random.default_rng(1).normal(size=(9, n, d))
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_lines_run_from_ring_to_dot_over_the_snapshots(d: int) -> None:
+    moments, x = paths(d)
+    figure = trajectories(snapshots(d), [("AM", moments, x), ("eAM", moments, x + 1)], "abcde", "mm", "day")
+    *panels, bar = figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["AM", "eAM"]
+    assert [axes.get_xlabel() for axes in panels] == ["a (mm)"] * 2
+    assert panels[0].get_ylabel() == "b (mm)"
+    assert bar.get_ylabel() == "snapshot at day"
+    for axes, shift in zip(panels, (0, 1), strict=True):
+        *lines, rings, dots = axes.lines
+        for i, line in enumerate(lines):
+            np.testing.assert_allclose(line.get_xydata(), x[:, i, :2] + shift)
+        np.testing.assert_allclose(rings.get_xydata(), x[0, :, :2] + shift)
+        np.testing.assert_allclose(dots.get_xydata(), x[-1, :, :2] + shift)
+        assert len(lines) == 7
+        drawn = [np.asarray(cloud.get_offsets()) for cloud in axes.collections]
+        for cloud, time in zip(drawn, TIMES, strict=True):
+            np.testing.assert_allclose(cloud, snapshots(d).at(time)[0][:, :2])
+        colours = {tuple(cloud.get_facecolor()[0]) for cloud in axes.collections}  # type: ignore[index]
+        assert len(colours) == 3
+
+
+def test_one_coordinate_is_drawn_over_time() -> None:
+    moments, x = paths(1)
+    figure = trajectories(snapshots(1), [("AM", moments, x)], ["a"])
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("$t$", "a")
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), np.stack([moments, x[:, 0, 0]], -1))
+    for cloud, time in zip(axes.collections, TIMES, strict=True):
+        assert set(np.asarray(cloud.get_offsets())[:, 0]) == {time}
+
+
+def test_what_is_drawn_is_bounded() -> None:
+    moments, x = paths(2, n=500)
+    (axes, _) = trajectories(snapshots(2, n=5001), [("AM", moments, x)], "ab").axes
+    assert len(axes.lines) == 102
+    for cloud in axes.collections:
+        assert 800 < len(np.asarray(cloud.get_offsets())) <= 1000
+
+
+@pytest.mark.parametrize(("models", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))])
+def test_panels_stand_in_rows_of_three(models: int, shape: tuple[int, int]) -> None:
+    moments, x = paths(2)
+    figure = trajectories(snapshots(2), [(f"m{i}", moments, x) for i in range(models)], "ab")
+    panels = figure.axes[:-1]
+    assert len(panels) == models
+    figure.draw_without_rendering()
+    places = [axes.get_position() for axes in panels]
+    assert (len({round(p.y0, 3) for p in places}), len({round(p.x0, 3) for p in places})) == shape
+    below = [axes for axes in panels if axes.get_xlabel()]
+    assert below == panels[-min(models, 3) :]
