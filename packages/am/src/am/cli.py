@@ -21,8 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Learn dynamics from snapshots, and check what was published about it.\n\n"
-    "The workflow calls these steps in the order in which they stand here; each reads files and writes files, so "
-    "each can be called alone. Start with [bold]am methods[/bold] and [bold]am train --help[/bold].",
+    "Cells of your own are for [bold]am fit[/bold]. The workflow calls the other steps in the order in which they "
+    "stand here; each reads files and writes files, so each can be called alone. Start with [bold]am methods[/bold] "
+    "and [bold]am train --help[/bold].",
 )
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="A config.yaml that `am resolve` wrote.")]
@@ -35,6 +36,10 @@ ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
+AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
+CheckpointOption = Annotated[
+    float, typer.Option(min=0, envvar="AM_CHECKPOINT_SECONDS", help="At least so long between checkpoints.")
+]
 
 
 @app.command()
@@ -50,6 +55,58 @@ def methods() -> None:
         kind = plugins.load("am.methods", name).METHOD
         table.add_row(name, kind.title, (kind.__doc__ or "").splitlines()[0])
     Console().print(table)
+
+
+@app.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="An .h5ad; it is left as it is.", show_default=False)],
+    time_key: Annotated[str, typer.Option(help="Column of obs with the time of each cell, as numbers.")],
+    basis: Annotated[str, typer.Option(help="Key of obsm to learn in; X_ may be left out.")] = "X_pca",
+    method: Annotated[str, typer.Option(help="One of `am methods` that learns from snapshots.")] = "am",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, training and sampling.")] = 0,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; the method's own number when left out.")
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Leading components to learn in; all when left out.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="YAML of the method's other settings; the default ones stand in settings.yaml.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write into; <name of the file>_am when left out.")
+    ] = None,
+    accelerator: AcceleratorOption = "auto",
+    threads: ThreadsOption = 1,
+    checkpoint_seconds: CheckpointOption = 30.0,
+) -> None:
+    """Learn how your own cells move, from an .h5ad with a time for each; or continue where a killed job stopped.
+
+    In the folder --out appears a copy of the file. There, in units of the basis and of the time column,
+    obsm["X_am_velocity"] is the velocity of each cell at its own time; obsm["X_am_forward"] and obsm["X_am_backward"]
+    are where it will be at the last time and was at the first; obs["am_growth"], from methods that weigh cells, is how
+    fast it multiplies, less the mean of its time point, and obs["am_forward_weight"] and obs["am_backward_weight"] are
+    the weights of its predictions; uns["am"] tells how all this was made.
+
+    Beside it appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv and provenance.json.
+    """
+    _use(threads)
+    from am.steps.fit import fit as step
+
+    written = step(
+        file,
+        Path(f"{file.stem}_am") if out is None else out,
+        time_key,
+        basis,
+        method,
+        seed=seed,
+        iterations=iterations,
+        dimensions=dimensions,
+        settings=settings,
+        accelerator=accelerator,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    typer.echo(f"wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
 
 
 @app.command()
@@ -117,14 +174,12 @@ def train(
     data: DataOption,
     seed: SeedOption,
     out: OutOption,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    accelerator: AcceleratorOption = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each node, one for each GPU.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes.")] = 1,
     threads: ThreadsOption = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(min=0, envvar="AM_CHECKPOINT_SECONDS", help="At least so long between checkpoints.")
-    ] = 30.0,
+    checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Train a method, or continue where a killed job stopped.
 
@@ -262,6 +317,7 @@ def _use(threads: int) -> None:
 def main() -> None:
     """Run the command; a mistake of the user's ends in one sentence and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells how it makes a PDF smaller
     try:
         app()
     except (RuntimeError, ValueError, OSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,6 +60,14 @@ def write_text(text: str, path: Path) -> None:
     """Write text in UTF-8, whole or not at all; see :func:`atomic`."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that it never exists in part, whenever this is killed."""
+    rest = folder.with_name(f"{folder.name}.removed")
+    shutil.rmtree(rest, ignore_errors=True)
+    folder.rename(rest)
+    shutil.rmtree(rest)
 
 
 def _temporary(path: Path, writer: str) -> Path:

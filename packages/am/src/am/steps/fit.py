@@ -1,0 +1,313 @@
+"""Fit a method to anybody's ``.h5ad``, and write what it says of every cell."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time as clock
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from am import plugins
+from am.config import ConfigError, digest, merge, read_yaml, write_yaml
+from am.data.samples import Samples
+from am.data.time_course import Floats, TimeCourse, annotate, read_time_course
+from am.marginals.snapshots import SnapshotPath
+from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
+from am.potentials.potential import ReversedPotential
+from am.randomness import derive_seed, generator
+from am.results.figures.saving import save_figure
+from am.results.figures.trajectories import trajectories
+from am.results.files import atomic, remove_folder
+from am.results.provenance import collect, file_sha256, origin, peak_memory, write_provenance
+from am.runs import build_method, step_digest
+from am.training.checkpoint import write_tensors
+from am.training.devices import arithmetic, device_name, launch
+from am.training.loop import Trained, train
+
+_STEP = 0.01
+"""Of t, over which velocities are measured of methods that do not tell them as a field."""
+_REPEATS = 64
+_LINES = 100
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    source: Path,
+    out: Path,
+    time_key: str,
+    basis: str,
+    method: str,
+    *,
+    seed: int = 0,
+    iterations: int | None = None,
+    dimensions: int | None = None,
+    settings: Path | None = None,
+    accelerator: str = "auto",
+    checkpoint_seconds: float = 30.0,
+) -> list[Path]:
+    """Train ``method`` on the cells of ``source``, or continue what was killed, and move every cell through time.
+
+    Into the folder ``out`` go a copy of ``source`` with velocities, growth rates and predicted cells, the weights,
+    all settings, losses, provenance and a figure of trajectories; returns their paths.
+
+    Raises
+    ------
+    ConfigError
+        The method is not to be had, or a setting is wrong.
+    DataError
+        The cells do not make a time course.
+    TrainingError, WriteError
+        Training cannot go on; ``out`` cannot be written to.
+    """
+    started = datetime.now(UTC)
+    learner = _learner(method, settings, iterations)
+    course = read_time_course(source, time_key, basis, dimensions)
+    units = Units.of(course)
+    about = {
+        "method": method,
+        "settings": learner.settings.model_dump(mode="json"),
+        "seed": seed,
+        "time_key": time_key,
+        "basis": course.basis,
+        "dimensions": course.x.shape[1],
+    }
+    key, code = f"fit/{method}/{seed}", step_digest("fit", f"am.methods.{method}")
+    state = out / "state"
+    fabric = launch(accelerator)
+    fitting = _Fitting(learner, fabric, state / digest([about, code, file_sha256(source)])[:16], checkpoint_seconds)
+    path = units.path(course)
+    network, trained = fitting.train(path, key)
+    models = {"model": trained}
+    if isinstance(learner, ActionMethod) and learner.reversible:
+        backward: Any = ReversedPotential(network)
+    else:  # learned from the course run backwards
+        backward, models["model_backward"] = fitting.train(_backwards(path), f"{key}/backward")
+    begun = clock.monotonic()
+    with arithmetic():
+        cells = _cells(learner, network, backward, course, units, key, fabric.device)
+        moments, lines = _lines(learner, network, path, key, fabric.device)
+    seconds = clock.monotonic() - begun
+
+    record = collect(
+        code_digest=code,
+        settings=about,
+        data={source.name: source},
+        device=device_name(fabric.device),
+        seed=seed,
+        started=started,
+        train_seconds=sum(model.seconds for model in models.values()),
+        sample_seconds=seconds,
+        nfe=cells.nfe,
+        peak_memory_bytes=peak_memory(),
+    )
+    copy = out / f"{source.stem}_am.h5ad"
+    written = [copy, *(out / f"trajectories.{suffix}" for suffix in ("pdf", "png"))]
+    told = {**about, "settings": json.dumps(about["settings"]), "provenance": json.dumps(record)}
+    annotate(source, copy, cells.obs, cells.obsm, told)
+    figure = trajectories(
+        Samples(course.x.astype(np.float32), course.time),
+        [(learner.title, moments * units.duration + units.first, units.positions(lines))],
+        [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
+        time=time_key,
+    )
+    made_of = origin([source], code)
+    for file in written[1:]:
+        save_figure(figure, file, made_of)
+    for name, model in models.items():
+        suffix = name.removeprefix("model")
+        with atomic(out / f"training{suffix}.csv") as temporary:
+            shutil.copyfile(model.log, temporary)
+        write_tensors(out / f"{name}.safetensors", model.weights, {"run": key, "method": method})
+        written += [out / f"{name}.safetensors", out / f"training{suffix}.csv"]
+    with atomic(out / "settings.yaml") as temporary:
+        write_yaml({**about, "units": units.plain()}, temporary)
+    write_provenance(record, out / "provenance.json")
+    remove_folder(state)
+    return [*written, out / "settings.yaml", out / "provenance.json"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a network sees: components less their centre, over one spread; times from 0 to 1."""
+
+    centre: Floats
+    """(d,)"""
+    spread: float
+    """Root mean square of all components around the centre."""
+    first: float
+    duration: float
+
+    @classmethod
+    def of(cls, course: TimeCourse) -> Units:
+        """Those of a time course."""
+        centre, times = course.x.mean(0), course.times
+        spread = float(np.sqrt(((course.x - centre) ** 2).mean()))
+        return cls(centre, spread, float(times[0]), float(times[-1] - times[0]))
+
+    def path(self, course: TimeCourse) -> SnapshotPath:
+        """The path through the cells, in these units."""
+        x = torch.from_numpy(((course.x - self.centre) / self.spread).astype(np.float32))
+        times = ((course.times - self.first) / self.duration).tolist()
+        return SnapshotPath([x[torch.from_numpy(course.time == time)] for time in course.times], times)
+
+    def positions(self, x: Tensor) -> Floats:
+        """(..., d) positions as components of the basis."""
+        return x.cpu().numpy().astype(np.float64) * self.spread + self.centre
+
+    def velocities(self, v: Tensor) -> Floats:
+        """(n, d) velocities as components of the basis per unit of the time column."""
+        return v.cpu().numpy().astype(np.float64) * self.spread / self.duration
+
+    def rates(self, rate: Tensor) -> Floats:
+        """(n,) rates per unit of the time column."""
+        return rate.cpu().numpy().astype(np.float64) / self.duration
+
+    def plain(self) -> dict[str, Any]:
+        """For a file of settings."""
+        return {
+            "centre": self.centre.tolist(),
+            "spread": self.spread,
+            "first_time": self.first,
+            "duration": self.duration,
+        }
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """All that training two networks shares."""
+
+    learner: TrainedMethod
+    fabric: Fabric
+    state: Path
+    checkpoint_seconds: float
+
+    def train(self, path: SnapshotPath, key: str) -> tuple[Any, Trained]:
+        """The network with its averaged weights, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(key, "weights"))
+            network = self.learner.build(path, generator(key, "build"))
+        trained = train(
+            network,
+            self.learner.loss,
+            path,
+            self.learner.settings.training,
+            key=key,
+            state=self.state / digest(key)[:16],
+            fabric=self.fabric,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
+        network.load_state_dict(trained.weights)
+        return network, trained
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """What is told of every cell, by the names of columns and embeddings."""
+
+    obs: dict[str, Floats]
+    obsm: dict[str, Floats]
+    nfe: int
+
+
+def _learner(name: str, settings: Path | None, iterations: int | None) -> TrainedMethod:
+    """The method with its settings; it must learn from snapshots, and have something to learn."""
+    given = {} if settings is None else read_yaml(settings)
+    if iterations is not None:
+        given = merge(given, {"training": {"iterations": iterations}})
+    if name in plugins.names("am.methods") and not _is_fitted(name):
+        able = filter(_is_fitted, plugins.names("am.methods"))
+        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
+    method = build_method(name, given, str(settings or "settings"))
+    assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
+    return method
+
+
+def _is_fitted(name: str) -> bool:
+    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
+
+
+def _backwards(path: SnapshotPath) -> SnapshotPath:
+    times = (1 - path.times.flip(0)).tolist()
+    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing)
+
+
+def _cells(
+    learner: TrainedMethod,
+    network: Any,
+    backward: Any,
+    course: TimeCourse,
+    units: Units,
+    key: str,
+    device: torch.device,
+) -> _Cells:
+    """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first."""
+    parts: dict[str, Floats] = {}
+    nfe = 0
+
+    def put(name: str, rows: Any, values: Floats) -> None:
+        parts.setdefault(name, np.zeros((len(course.x), *values.shape[1:])))[rows] = values
+
+    for moment in course.times.tolist():
+        rows = course.time == moment
+        x = torch.from_numpy(((course.x[rows] - units.centre) / units.spread).astype(np.float32)).to(device)
+        t = (moment - units.first) / units.duration
+        time = x.new_full((len(x),), t)
+        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, time, x, key)))
+        growth = learner.growth_rate(network, time, x)
+        if growth is not None:
+            put("am_growth", rows, units.rates(growth - growth.mean()))
+        for direction, net, begin in (("forward", network, t), ("backward", backward, 1 - t)):
+            moved = (
+                _push(learner, net, x, [begin, 1.0], f"{key}/{direction}")
+                if begin < 1
+                else Prediction(x[None], None, 0)
+            )
+            nfe += moved.nfe
+            put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
+            if growth is not None:
+                weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
+                put(f"am_{direction}_weight", rows, weight.exp().cpu().numpy().astype(np.float64))
+    obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
+    return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, nfe)
+
+
+def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
+    rng = generator(key, "sample", times[0], device=x.device)
+    return learner.sample(network, x, torch.tensor(times, device=x.device), rng)
+
+
+def _velocity(learner: TrainedMethod, network: Any, time: Tensor, x: Tensor, key: str) -> Tensor:
+    """Mean velocity at one time: what the method tells, or how far it moves particles in a short step."""
+    field = learner.velocity(network, time, x)
+    if field is not None:
+        return field
+    begin = min(float(time[0]), 1 - _STEP)
+
+    def once(repeat: int) -> Tensor:
+        return (_push(learner, network, x, [begin, begin + _STEP], f"{key}/{repeat}").x[1] - x) / _STEP
+
+    first = once(0)
+    if torch.equal(first, once(1)):  # nothing is random
+        return first
+    return torch.stack([first, *(once(repeat) for repeat in range(1, _REPEATS))]).mean(0)
+
+
+def _lines(
+    learner: TrainedMethod, network: Any, path: SnapshotPath, key: str, device: torch.device
+) -> tuple[Floats, Tensor]:
+    """(T,) times and (T, n, d) positions of a few cells of the first snapshot on their way to the last."""
+    cells = path.points[0]
+    chosen = torch.randperm(len(cells), generator=generator(key, "lines"))[:_LINES]
+    moments = np.linspace(0, 1, 51)
+    return moments, _push(learner, network, cells[chosen].to(device), moments.tolist(), f"{key}/lines").x

@@ -1,0 +1,368 @@
+"""``am fit``: what it says of cells whose motion is known, what it leaves alone, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData, read_h5ad
+from PIL import Image
+from scipy import sparse
+
+from am.config import read_yaml, write_yaml
+from am.methods.am import ActionMatching
+from am.methods.contract import Method
+from am.training.checkpoint import read_tensors
+
+SHIFT = np.array([3.0, -1.5])
+"""Per day."""
+DAYS = (2, 3, 7)
+SMALL = {
+    "potential": {"width": 32, "depth": 2},
+    "training": {"batch_size": 128, "boundary_batch_size": 128, "warmup": 10, "learning_rate": 5e-3, "ema": 0.98},
+}
+Edit = Callable[[AnnData], object]
+
+
+def translated(n: int = 200) -> AnnData:
+    """The same cells at three days, not equally far apart, moved by a constant velocity."""
+    rng = np.random.default_rng(0)
+    shape = rng.normal(size=(n, 2)) * [2, 1]
+    x = np.concatenate([shape + 10 + SHIFT * day for day in DAYS])
+    cells = len(x)
+    obs = pd.DataFrame(
+        {"day": np.repeat(DAYS, n), "batch": pd.Categorical(["a", "b"] * (cells // 2)), "note": ["x"] * cells},
+        index=[f"cell{i}" for i in range(cells)],
+    )
+    table = AnnData(sparse.random(cells, 12, 0.2, "csr", np.float32, random_state=1), obs=obs)
+    table.obsm["X_pca"] = x
+    table.obsm["X_umap"] = rng.normal(size=(cells, 2)).astype(np.float16)
+    table.layers["counts"] = table.X.copy()
+    table.uns["pca"] = {"variance": np.ones(2)}
+    return table
+
+
+def blobs() -> AnnData:
+    """Two populations that stand still; one grows from a quarter to three quarters of all."""
+    rng = np.random.default_rng(0)
+    parts = [
+        (day, place, n)
+        for day, shares in ((0, (90, 30)), (5, (30, 90)))
+        for place, n in zip((-4, 4), shares, strict=True)
+    ]
+    x = np.concatenate([rng.normal(size=(n, 2)) * 0.5 + [place, 0] for _, place, n in parts])
+    obs = pd.DataFrame({"day": np.repeat([p[0] for p in parts], [p[2] for p in parts]).astype(float)})
+    obs.index = obs.index.astype(str)
+    table = AnnData(np.zeros((len(x), 1), np.float32), obs=obs)
+    table.obsm["X_pca"] = x
+    return table
+
+
+@pytest.fixture
+def fit(am: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Write cells, and call the command on them."""
+
+    def run(table: AnnData, *options: object, settings: dict[str, Any] = SMALL, out: str = "out") -> Any:
+        path = tmp_path / "my.h5ad"
+        if not path.exists():
+            table.write_h5ad(path)
+        write_yaml(settings, tmp_path / "settings.yaml")
+        given = ("--settings", tmp_path / "settings.yaml", "--out", tmp_path / out, "--accelerator", "cpu")
+        return am("fit", path, "--time-key", "day", *given, *options)
+
+    return run
+
+
+def at(table: AnnData, name: str, day: float) -> Any:
+    return table.obsm[name][table.obs["day"].to_numpy(float) == day]
+
+
+def test_cells_that_are_translated_have_that_velocity_and_go_that_far(fit: Any, tmp_path: Path) -> None:
+    told = fit(translated(), "--iterations", 400)
+    assert told.code == 0
+    table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    assert np.abs(table.obsm["X_am_velocity"] - SHIFT).mean() < 0.1 * np.linalg.norm(SHIFT)
+    for day in DAYS:
+        x = at(table, "X_pca", day)
+        for name, end in (("X_am_forward", DAYS[-1]), ("X_am_backward", DAYS[0])):
+            exact = x + SHIFT * (end - day)
+            assert np.abs(at(table, name, day) - exact).mean() < 0.5
+    np.testing.assert_allclose(at(table, "X_am_forward", 7), at(table, "X_pca", 7), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(at(table, "X_am_backward", 2), at(table, "X_pca", 2), rtol=0, atol=1e-5)
+    assert [name for name in table.obs if name.startswith("am_")] == []
+
+
+def test_all_else_is_as_it_was(fit: Any, tmp_path: Path) -> None:
+    before = translated()
+    before.obs["am_pm"] = "am"
+    before.obs["am_growth"] = 7.0  # of a fit with weights, which this is not
+    assert fit(before, "--iterations", 3).code == 0
+    source, copy = read_h5ad(tmp_path / "my.h5ad"), read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    pd.testing.assert_frame_equal(copy.obs, source.obs.drop(columns="am_growth"))
+    pd.testing.assert_frame_equal(copy.var, source.var)
+    for mapping in ("obsm", "layers"):
+        for name, values in getattr(source, mapping).items():
+            kept = getattr(copy, mapping)[name]
+            assert kept.dtype == values.dtype
+            assert (kept != values).sum() == 0
+    assert (copy.X != source.X).nnz == 0
+    np.testing.assert_array_equal(copy.uns["pca"]["variance"], source.uns["pca"]["variance"])
+    assert set(copy.obsm) - set(source.obsm) == {"X_am_velocity", "X_am_forward", "X_am_backward"}
+
+
+def test_growth_is_positive_where_cells_multiply(fit: Any, tmp_path: Path) -> None:
+    assert fit(blobs(), "--method", "uam", "--iterations", 300).code == 0
+    table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    right = table.obsm["X_pca"][:, 0] > 0
+    growth = table.obs["am_growth"].to_numpy()
+    assert np.isfinite(growth).all()
+    for day in (0.0, 5.0):
+        here = table.obs["day"].to_numpy() == day
+        assert growth[here & right].mean() > 0
+        assert growth[here & ~right].mean() < 0
+        assert abs(growth[here].mean()) < 1e-6
+    # From a quarter to three quarters: odds grow ninefold in five days, but motion tells a part of it.
+    difference = growth[right].mean() - growth[~right].mean()
+    assert 0.05 < difference < np.log(9) / 5
+    for name in ("forward", "backward"):
+        weight = table.obs[f"am_{name}_weight"]
+        assert weight.groupby(table.obs["day"]).mean().to_numpy() == pytest.approx(1, abs=1e-4)
+    first, last = (table.obs["day"] == day for day in (0, 5))
+    assert table.obs["am_forward_weight"][first & right].mean() > table.obs["am_forward_weight"][first & ~right].mean()
+    assert table.obs["am_backward_weight"][last & right].mean() < table.obs["am_backward_weight"][last & ~right].mean()
+    assert (table.obs["am_forward_weight"][last] == 1).all()
+
+
+def test_noise_is_run_backwards_by_a_model_of_its_own(fit: Any, tmp_path: Path) -> None:
+    settings = {**SMALL, "sigma": 0.05, "sampling": {"steps": 50}}
+    assert fit(translated(), "--method", "eam", "--iterations", 400, settings=settings).code == 0
+    forward, backward = (
+        read_tensors(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("model", "model_backward")
+    )
+    assert forward.keys() == backward.keys()
+    table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    for name, day, end in (("X_am_forward", 2, 7), ("X_am_backward", 7, 2)):
+        moved, there = at(table, name, day), at(table, "X_pca", end)
+        assert np.abs(moved.mean(0) - there.mean(0)).max() < 1
+        assert np.abs(np.log(moved.std(0) / there.std(0))).max() < 0.3
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_velocities_of_a_method_that_tells_no_field_are_measured(
+    fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: float
+) -> None:
+    def told(out: str) -> Any:
+        assert fit(translated(), "--iterations", 20, out=out).code == 0
+        return read_h5ad(tmp_path / out / "my_am.h5ad").obsm["X_am_velocity"]
+
+    field, push = told("field"), ActionMatching.sample
+
+    def noisy(self: Any, network: Any, start: Any, times: Any, generator: Any, truth: Any = None) -> Any:
+        prediction = push(self, network, start, times, generator, truth)
+        kick = torch.randn(prediction.x[1:].shape, generator=generator) * noise * (times[1] - times[0]) ** 0.5
+        prediction.x[1:] += kick
+        return prediction
+
+    monkeypatch.setattr(ActionMatching, "sample", noisy)
+    monkeypatch.setattr(ActionMatching, "velocity", Method.velocity)
+    error = told("measured") - field
+    if noise:  # 64 short steps are averaged
+        units = read_yaml(tmp_path / "field" / "settings.yaml")["units"]
+        assert error.std() == pytest.approx(noise / (64 * 0.01) ** 0.5 * units["spread"] / units["duration"], rel=0.1)
+    else:
+        assert 0 < np.abs(error).max() < 0.02 * np.abs(field).max()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_stopped_and_started_again_it_ends_with_the_same_weights(
+    fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fit(translated(), "--iterations", 12, out="whole").code == 0
+    loss, drawn = ActionMatching.loss, []
+
+    def stop(self: Any, network: Any, marginals: Any, stream: Any) -> Any:
+        drawn.append(stream.step)
+        if drawn == [*range(6)]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, network, marginals, stream)
+
+    monkeypatch.setattr(ActionMatching, "loss", stop)
+    assert fit(translated(), "--iterations", 12).sentence == "fit/am/0: stopped by signal 15; step 6 is saved"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["state"]
+    assert fit(translated(), "--iterations", 12).code == 0
+    assert drawn == [*range(12)]
+    whole, again = files(tmp_path / "whole"), files(tmp_path / "out")
+    assert whole.keys() == again.keys()
+    assert whole["model.safetensors"] == again["model.safetensors"]
+    tables = [read_h5ad(tmp_path / out / "my_am.h5ad") for out in ("whole", "out")]
+    np.testing.assert_array_equal(*(table.obsm["X_am_velocity"] for table in tables))
+    assert fit(translated(), "--iterations", 12, "--seed", 1, out="other").code == 0
+    assert files(tmp_path / "other")["model.safetensors"] != whole["model.safetensors"]
+
+
+def test_what_it_writes_tells_how_it_was_made(fit: Any, tmp_path: Path) -> None:
+    told = fit(translated(), "--iterations", 3, "--dimensions", 1, "--seed", 4, "--basis", "pca")
+    out = tmp_path / "out"
+    names = {"my_am.h5ad", "model.safetensors", "settings.yaml", "training.csv", "provenance.json"}
+    figures = {f"trajectories.{suffix}{side}" for suffix in ("pdf", "png") for side in ("", ".provenance.json")}
+    assert {path.name for path in out.iterdir()} == names | figures
+    assert all(name in told.out for name in names)
+    settings = read_yaml(out / "settings.yaml")
+    assert (settings["method"], settings["seed"], settings["time_key"], settings["basis"]) == ("am", 4, "day", "X_pca")
+    assert settings["settings"]["training"]["iterations"] == 3
+    assert settings["settings"]["potential"]["width"] == 32
+    x = translated().obsm["X_pca"][:, :1]
+    assert settings["units"]["centre"] == pytest.approx(x.mean(0))
+    assert settings["units"]["spread"] == pytest.approx(x.std())
+    assert (settings["units"]["first_time"], settings["units"]["duration"]) == (2, 5)
+    about = read_h5ad(out / "my_am.h5ad").uns["am"]
+    assert (about["method"], about["seed"], about["dimensions"]) == ("am", 4, 1)
+    assert json.loads(about["settings"]) == settings["settings"]
+    assert json.loads(about["provenance"]) == json.loads((out / "provenance.json").read_text())
+    with Image.open(out / "trajectories.png") as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 50
+
+
+def as_categories(table: AnnData) -> None:
+    table.obs["day"] = pd.Categorical([str(day) for day in table.obs["day"]], ["7", "3", "2"], ordered=True)
+
+
+def as_nullable(table: AnnData) -> None:
+    table.obs["day"] = table.obs["day"].astype("Int64")
+
+
+def as_words(table: AnnData) -> None:
+    table.obs["day"] = table.obs["day"].map("{}.0".format)
+
+
+def in_single_precision(table: AnnData) -> None:
+    table.obsm["X_pca"] = table.obsm["X_pca"].astype(np.float32)
+
+
+def in_a_frame(table: AnnData) -> None:
+    table.obsm["X_pca"] = pd.DataFrame(table.obsm["X_pca"], index=table.obs_names, columns=["one", "two"])
+
+
+def as_sparse(table: AnnData) -> None:
+    table.obsm["X_pca"] = sparse.csr_matrix(table.obsm["X_pca"])
+
+
+def without_genes(table: AnnData) -> None:
+    table.X = None
+
+
+@pytest.mark.parametrize(
+    "change", [as_categories, as_nullable, as_words, in_single_precision, in_a_frame, as_sparse, without_genes]
+)
+def test_the_form_in_which_numbers_are_kept_changes_nothing(fit: Any, tmp_path: Path, change: Edit) -> None:
+    table = translated(20)
+    change(table)
+    assert fit(table, "--iterations", 2).code == 0
+    plain = tmp_path / "plain.h5ad"
+    (tmp_path / "my.h5ad").rename(tmp_path / "other.h5ad")
+    assert fit(translated(20), "--iterations", 2, out="plain").code == 0
+    assert not plain.exists()
+    velocities = [read_h5ad(tmp_path / out / "my_am.h5ad").obsm["X_am_velocity"] for out in ("out", "plain")]
+    np.testing.assert_allclose(*velocities, rtol=1e-4, atol=1e-5)
+
+
+def rename_column(table: AnnData) -> None:
+    table.obs["hour"] = table.obs.pop("day")
+
+
+def put(values: Callable[[AnnData], Any]) -> Edit:
+    def change(table: AnnData) -> None:
+        table.obs["day"] = values(table)
+
+    return change
+
+
+def put_nan(table: AnnData) -> None:
+    table.obsm["X_pca"][3:5, 1] = np.nan
+
+
+def put_constant(table: AnnData) -> None:
+    table.obsm["X_pca"][:, 1] = 4
+
+
+def repeat_names(table: AnnData) -> None:
+    table.obs_names = ["twin", "twin", *table.obs_names[2:]]
+
+
+REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
+    ("no column", rename_column, (), "my.h5ad: obs has no column 'day'; it has: batch, note, hour"),
+    ("one time", put(lambda _: 3), (), "all 60 cells have the time 3; two time points are the least"),
+    ("few cells", put(lambda t: [9, *t.obs["day"][1:]]), (), "the time 9 has 1 cells; 10 are the least"),
+    (
+        "words",
+        put(lambda t: pd.Categorical([f"day {day}" for day in t.obs["day"]])),
+        (),
+        "my.h5ad: the column 'day' of obs must hold numbers, such as days; it holds 'day 2'",
+    ),
+    ("dates", put(lambda t: "2020-01-01"), (), "must hold numbers, such as days; it holds '2020-01-01'"),
+    ("no time", put(lambda t: [np.nan, *t.obs["day"][1:]]), (), "the column 'day' of obs is missing for 1 of 60 cells"),
+    ("infinite", put(lambda t: [np.inf, *t.obs["day"][1:]]), (), "must hold numbers, such as days; it holds 'inf'"),
+    ("NaN", put_nan, (), "my.h5ad: X_pca: component 2 is not finite for 2 of 60 cells"),
+    ("constant", put_constant, (), "my.h5ad: X_pca: component 2 is the same for all cells; use 1 dimensions"),
+    ("names", repeat_names, (), "2 cells are called 'twin'; adata.obs_names_make_unique() tells them apart"),
+    ("basis", bool, ("--basis", "X_tsne"), "my.h5ad: obsm has no 'X_tsne'; it has: X_pca, X_umap"),
+    ("no basis", lambda t: t.obsm.clear(), (), "obsm has no 'X_pca'; it has: none: try scanpy.pp.pca"),
+    ("dimensions", bool, ("--dimensions", 3), "my.h5ad: X_pca has 2 components, 3 are asked for"),
+    ("unknown", bool, ("--method", "uma"), "methods: there is no 'uma'; did you mean 'uam'?"),
+    ("control", bool, ("--method", "oracle"), "the method 'oracle' cannot be fitted to snapshots; choose from: am, "),
+    ("device", bool, ("--accelerator", "warp"), "cannot train with --accelerator warp --devices 1: "),
+]
+
+
+@pytest.mark.parametrize(("change", "options", "expected"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED])
+def test_a_mistake_is_one_sentence(
+    fit: Any, tmp_path: Path, change: Edit, options: tuple[object, ...], expected: str
+) -> None:
+    table = translated(20)
+    change(table)
+    assert expected in fit(table, *options).sentence
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "absent.h5ad: no such file of data"),
+        (b"\x89junk" * 30, "absent.h5ad: not a whole h5ad file"),
+        ("half", "absent.h5ad: not a whole h5ad file"),
+    ],
+    ids=["missing", "junk", "half"],
+)
+def test_a_file_that_is_none_is_told(am: Any, tmp_path: Path, content: Any, expected: str) -> None:
+    path = tmp_path / "absent.h5ad"
+    if content == "half":
+        translated(20).write_h5ad(path)
+        content = path.read_bytes()[:5000]
+    if content is not None:
+        path.write_bytes(content)
+    assert expected in am("fit", path, "--time-key", "day", "--out", tmp_path / "out").sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_are_wrong_are_told(fit: Any, tmp_path: Path) -> None:
+    sentence = fit(translated(20), settings={"training": {"iteratoins": 3}}).sentence
+    assert "settings.yaml: training.iteratoins: unknown key; did you mean 'iterations'?" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_training(fit: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert "out/state/" in (sentence := fit(translated(20)).sentence)
+    assert "cannot be written to" in sentence
+    assert (tmp_path / "out").read_text() == "a file"
