@@ -1,0 +1,62 @@
+"""Data sets that are drawn: their truth is known at every time, whatever methods learn from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from am.config import Settings
+from am.datasets.cells import PathSettings
+from am.datasets.contract import Dataset, path_through
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from am.data.snapshots import Array
+    from am.marginals.marginals import Marginals, ScoredMarginals
+    from am.marginals.snapshots import SnapshotPath
+
+
+class SyntheticSettings(Settings):
+    """What all synthetic data sets share."""
+
+    learned_from: Literal["snapshots", "path"] = Field(
+        default="snapshots", description="snapshots: points at a few times; path: fresh points at every time"
+    )
+    time_points: int = Field(default=5, ge=2, description="equal times, from 0 to 1, that there are snapshots of")
+    path: PathSettings = PathSettings()
+
+
+class SyntheticDataset(Dataset):
+    """An exact path, or snapshots of it, to learn from; the exact path to be judged against."""
+
+    settings_type = SyntheticSettings
+    settings: SyntheticSettings
+    columns: tuple[str, ...] = ("x", "y")
+
+    @abstractmethod
+    def truth(self, data: Path | None = None) -> ScoredMarginals:
+        """The exact marginals."""
+
+    @property
+    def observed(self) -> tuple[float, ...] | None:
+        """Times of snapshots; None where every time is learned from."""
+        if self.settings.learned_from == "path":
+            return None
+        return tuple(np.linspace(0, 1, self.settings.time_points).tolist())
+
+    def marginals(self, data: Path) -> Marginals:
+        """The exact marginals, or a path through the snapshots in ``data``."""
+        return self.truth(data) if self.settings.learned_from == "path" else self.snapshots(data)
+
+    def snapshots(self, data: Path) -> SnapshotPath:
+        """A path through the snapshots in ``data``."""
+        return path_through(data, self.settings.path.coupling, self.settings.path.smoothing)
+
+    def training_points(self, times: int, size: int, key: str) -> Iterator[tuple[float, Array]]:
+        """``size`` points at each of the data set's own time points, however many ``times`` are asked for."""
+        return super().training_points(self.settings.time_points, size, key)
