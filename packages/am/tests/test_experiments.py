@@ -63,13 +63,15 @@ def test_there_are_the_scales_that_the_project_promises() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale: str, tmp_path: Path) -> None:
-    project = Project(COMMITTED, {"scale": scale})
+    every = sorted(path.stem for path in (COMMITTED / "experiments").glob("*.yaml"))
+    project = Project(COMMITTED, {"scale": scale, "experiments": every})
     assert project.scale == scale
-    assert list(project.experiments) == read_yaml(COMMITTED / "config.yaml")["experiments"]
+    assert list(project.experiments) == every
+    assert list(Project(COMMITTED).experiments) == read_yaml(COMMITTED / "config.yaml")["experiments"]
     for experiment in project.experiments.values():
         write_yaml(experiment.data.model_dump(mode="json"), tmp_path / "data.yaml")
         assert read_data_config(tmp_path / "data.yaml") == experiment.data
-        asked = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml")["methods"]
+        asked = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml").get("methods", experiment.runs)
         assert list(experiment.runs) == [name for name in asked if name in experiment.runs]
         for name, run in experiment.runs.items():
             write_yaml(run.model_dump(mode="json"), tmp_path / "run.yaml")
@@ -90,8 +92,12 @@ def test_the_schemas_accept_what_is_committed() -> None:
     check("config", read_yaml(COMMITTED / "config.yaml"))
     for path in (COMMITTED / "scales").glob("*.yaml"):
         check("scale", read_yaml(path))
+    def complete(name: str) -> dict[str, Any]:
+        experiment = read_yaml(COMMITTED / "experiments" / f"{name}.yaml")
+        return merge(complete(experiment["like"]), experiment) if "like" in experiment else experiment
+
     for path in (COMMITTED / "experiments").glob("*.yaml"):
-        experiment = read_yaml(path)
+        experiment = complete(path.stem)
         check("experiment", experiment)
         check("datasets/" + experiment["dataset"].pop("name"), experiment["dataset"])
         for name, run in experiment["methods"].items():

@@ -18,7 +18,17 @@ from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
 from am.results.labels import Label
 from am.results.published import Published
-from am.runs import About, DataConfig, Evaluation, RunConfig, SamplingPlan, build_dataset, build_method, write_settings
+from am.runs import (
+    About,
+    Course,
+    DataConfig,
+    Evaluation,
+    RunConfig,
+    SamplingPlan,
+    build_dataset,
+    build_method,
+    write_settings,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -35,6 +45,7 @@ class Experiment(Settings):
     """A data set, what is asked, who is asked, and what the paper says."""
 
     title: str
+    like: str | None = Field(default=None, description="another experiment, whose keys count where none stand here")
     dataset: dict[str, Any] = Field(description="name of the data set, and its settings")
     evaluation: Evaluation
     methods: dict[Name, Run]
@@ -109,8 +120,7 @@ class ResolvedExperiment:
             method=run.method or name,
             dataset=self.data.dataset,
             sampling=SamplingPlan(
-                times=evaluation.times,
-                n_samples=evaluation.n_samples,
+                **evaluation.model_dump(include=set(Course.model_fields)),
                 solver=settings.pop("sampling", {}),
             ),
             settings=settings,
@@ -191,10 +201,8 @@ class Project:
         self.tensorboard = settings.tensorboard
 
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
-            file = _choose(folder / "experiments", name, "experiment")
-            override = scale.experiments.get(name, {})
-            where = f"{file} with {scale_file}" if override else str(file)
-            parts = parse(Experiment, merge(read_yaml(file), override), where)
+            data, where = self._read(name, scale, scale_file)
+            parts = parse(Experiment, data, where)
             experiment = ResolvedExperiment(name, parts, settings.scale, scale, where)
             if parts.weights_of and user:
                 raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
@@ -207,6 +215,17 @@ class Project:
         """The experiments asked for, and those that train for them."""
         self.experiments = {name: resolve(name) for name in settings.experiments}
         """The experiments asked for."""
+
+    def _read(self, name: str, scale: Scale, scale_file: Path, *users: str) -> tuple[dict[str, Any], str]:
+        """An experiment's keys over those of the one that it is like, the scale's over both; and where they stand."""
+        file = _choose(self._folder / "experiments", name, "experiment")
+        if name in users:
+            raise ConfigError(f"{file}: like: '{users[-1]}' is like '{name}' already")
+        data, override = read_yaml(file), scale.experiments.get(name, {})
+        where = f"{file} with {scale_file}" if override else str(file)
+        if isinstance(base := data.get("like"), str):
+            data = merge(self._read(base, scale, scale_file, *users, name)[0], data)
+        return merge(data, override), where
 
     def at(self, scale: str) -> Project:
         """The same project at another scale."""
