@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Population(config.Settings):
     """A Gaussian whose mass changes exponentially."""
 
-    centre: tuple[float, float]
+    centre: tuple[float, float] = Field(description="where it stands")
     mass: PositiveFloat = Field(description="at t = 0, relative to the others")
     rate: float = Field(description="of its growth, per unit of t")
 
@@ -33,6 +33,7 @@ class Settings(SyntheticSettings):
             Population(centre=(0.0, 4.0), mass=0.2, rate=0.0),
         ),
         min_length=1,
+        description="what the whole is made of",
     )
     scale: PositiveFloat = Field(default=0.5, description="standard deviation of each population, in each coordinate")
 
