@@ -92,6 +92,7 @@ def test_the_schemas_accept_what_is_committed() -> None:
     check("config", read_yaml(COMMITTED / "config.yaml"))
     for path in (COMMITTED / "scales").glob("*.yaml"):
         check("scale", read_yaml(path))
+
     def complete(name: str) -> dict[str, Any]:
         experiment = read_yaml(COMMITTED / "experiments" / f"{name}.yaml")
         return merge(complete(experiment["like"]), experiment) if "like" in experiment else experiment
@@ -207,6 +208,79 @@ def test_a_mistake_is_one_sentence_with_the_file_and_the_place(write: Write, cha
     assert "\n" not in str(caught.value)
 
 
+CELLS: dict[str, Any] = {
+    "title": "Cells",
+    "dataset": {"name": "myoblast"},
+    "evaluation": {"times": ["1/3", 1.0], "n_samples": 10, "start": "previous", "metrics": [{"kind": "energy"}]},
+    "methods": {"am": {"settings": {"training": {"iterations": 10}}}, "oracle": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "expected"),
+    [
+        ({"weights_of": "on"}, {}, "there is no experiment 'on' in "),
+        ({"weights_of": "one"}, {}, "one.yaml: weights_of: it trains nothing itself, as 'one' would need"),
+        (
+            {"weights_of": "two"},
+            {"weights_of": "one"},
+            "two.yaml: weights_of: it trains nothing itself, as 'one' would need",
+        ),
+        (
+            {"weights_of": "two"},
+            {"dataset": {"held_out": "2/3"}},
+            "one.yaml: weights_of: the data of 'two' have other settings",
+        ),
+        (
+            {"weights_of": "two"},
+            {"methods": {"am": {"settings": {"training": {"iterations": 11}}}}},
+            "one.yaml: weights_of: 'two' does not train 'am' with the same settings",
+        ),
+        (
+            {"weights_of": "two", "methods": {"eam": {}}},
+            {},
+            "one.yaml: weights_of: 'two' does not train 'eam' with the same settings",
+        ),
+        ({"like": "on"}, {}, "there is no experiment 'on' in "),
+        ({"like": "one"}, {}, "one.yaml: like: 'one' is like 'one' already"),
+        ({"like": "two"}, {"like": "one"}, "one.yaml: like: 'two' is like 'one' already"),
+        ({"like": 3}, {}, "one.yaml: like: "),
+        ({"dataset": {"held_out": 0.5}}, {}, "held_out: only a time between the first and the last can be held out"),
+        ({"dataset": {"held_out": 1}}, {}, "choose from: 0.3333333333, 0.6666666667 (got 1)"),
+        ({"dataset": {"held_out": "1/0"}}, {}, "held_out: input should be a number, or a quotient such as 1/3"),
+        (
+            {"evaluation": {"times": [0.5]}},
+            {},
+            "one.yaml: evaluation.times: nothing was observed at 0.5; choose from: 0.3333333333, 0.6666666667, 1",
+        ),
+        ({"evaluation": {"times": ["many"]}}, {}, "evaluation.times.0: input should be a number, or a quotient"),
+        (
+            {"dataset": {"name": "hydrogen"}},
+            {},
+            "one.yaml: evaluation.start: there is no previous time where every time is observed",
+        ),
+        (
+            {
+                "evaluation": {"protocol": "ours"},
+                "published": [{**EXPERIMENT["published"][0], "metric": "energy", "protocol": "theirs"}],
+            },
+            {},
+            "belongs to the protocol 'theirs', the experiment follows 'ours'; they cannot share a table",
+        ),
+    ],
+)
+def test_mistakes_about_cells_are_one_sentence(
+    write: Write, one: dict[str, Any], two: dict[str, Any], expected: str
+) -> None:
+    folder = write(config={"experiments": ["one"]})
+    write_yaml(merge(CELLS, one), folder / "experiments/one.yaml")
+    write_yaml(merge(CELLS, two), folder / "experiments/two.yaml")
+    with pytest.raises(ConfigError) as caught:
+        Project(folder)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml: no such file"):
         Project(tmp_path)
@@ -235,6 +309,46 @@ def test_a_scale_overrides_and_overrides_from_outside_come_last(write: Write) ->
     assert atom.runs["am"].settings["training"]["batch_size"] == 7
     assert atom.runs["am"].settings["training"]["iterations"] == 10
     assert atom.seeds == (0, 1)
+
+
+def test_an_experiment_like_another_has_its_keys_and_those_of_the_scale(write: Write) -> None:
+    training = {"methods": {"am": {"settings": {"training": {"iterations": 3}}}}}
+    folder = write(config={"experiments": ["two"]}, scale={"experiments": {"one": training}})
+    write_yaml(CELLS, folder / "experiments/one.yaml")
+    two = {"like": "one", "title": "Two", "dataset": {"held_out": "1/3"}, "evaluation": {"start": None}}
+    write_yaml(two, folder / "experiments/two.yaml")
+    found = Project(folder)
+    assert list(found.known) == list(found.experiments) == ["two"]
+    experiment = found.experiments["two"]
+    assert experiment.title == "Two"
+    assert experiment.runs["am"].settings["training"]["iterations"] == 3
+    assert experiment.data.dataset["held_out"] == pytest.approx(1 / 3)
+    assert (experiment.data.evaluation.start, experiment.data.evaluation.n_samples) == ("first", 10)
+
+
+def test_weights_of_another_experiment_bring_it_along_and_leave_sampling_free(write: Write) -> None:
+    folder = write(config={"experiments": ["rolled"]})
+    write_yaml(CELLS, folder / "experiments/one.yaml")
+    solver = {"methods": {"am": {"settings": {"sampling": {"rtol": 1e-2}}}}}
+    rolled = {"like": "one", "weights_of": "one", "evaluation": {"start": "first"}, **solver}
+    write_yaml(rolled, folder / "experiments/rolled.yaml")
+    project = Project(folder, {"results": str(folder / "results")})
+    assert list(project.experiments) == ["rolled"]
+    assert {name: e.trains_in for name, e in project.known.items()} == {"one": "one", "rolled": "one"}
+    one, two = (project.known[name].runs["am"] for name in ("one", "rolled"))
+    assert (one.settings, one.dataset) == (two.settings, two.dataset)
+    assert (one.sampling.start, two.sampling.start) == ("previous", "first")
+    project.write_settings()
+    assert read_run(folder / "results/tiny/one/am/config.yaml") == one
+
+
+def test_particles_start_at_the_first_time_or_at_the_one_before(write: Write) -> None:
+    folder = write(config={"experiments": ["one"]})
+    write_yaml(CELLS, folder / "experiments/one.yaml")
+    course = Project(folder).experiments["one"].runs["am"].sampling
+    observed = (0.0, 1 / 3, 2 / 3, 1.0)
+    assert course.legs(observed) == ((0.0, (1 / 3,)), (2 / 3, (1.0,)))
+    assert course.model_copy(update={"start": "first"}).legs(observed) == ((0.0, (1 / 3, 1.0)),)
 
 
 def test_titles_and_kinds_of_runs(write: Write) -> None:

@@ -13,11 +13,14 @@ import torch
 
 from am.config import ConfigError, merge, read_yaml, write_yaml
 from am.data.samples import Samples, write_samples
-from am.data.snapshots import Snapshots, read_snapshots
+from am.data.snapshots import DataError, Snapshots, read_snapshots, write_snapshots
 from am.experiments import Project
+from am.marginals.snapshots import SnapshotPath
+from am.methods.am import ActionMatching
 from am.metrics.energy import energy_distance
 from am.steps import evaluate, sample
 from am.steps.prepare import prepare
+from am.steps.train import train
 from am.steps.verify import verify
 
 
@@ -126,3 +129,34 @@ def test_numbers_kept_from_other_scales_are_judged_as_theirs(chain: Path, atom: 
     project = Project(tmp_path / "config", {"scale": "tiny"})
     with pytest.raises(ConfigError, match="no results of atom"):
         verify(project, {"atom": []}, tmp_path / "nothing", tmp_path / "verdict.html")
+
+
+def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_more(
+    atom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On exact marginals too: the atom's are known at every time."""
+    given = []
+    loss = ActionMatching.loss
+
+    def watched(self: ActionMatching, network: Any, marginals: Any, stream: Any) -> Any:
+        given.append(marginals)
+        return loss(self, network, marginals, stream)
+
+    monkeypatch.setattr(ActionMatching, "loss", watched)
+    arguments = (atom / "am" / "config.yaml", atom / "data.h5ad")
+    train(*arguments, tmp_path / "path" / "model.safetensors", 0, accelerator="cpu")
+    assert not isinstance(given.pop(), SnapshotPath)
+    monkeypatch.setattr(ActionMatching, "learns_from", "snapshots")
+    model = tmp_path / "snapshots" / "model.safetensors"
+    train(*arguments, model, 0, accelerator="cpu")
+    path = given.pop()
+    assert isinstance(path, SnapshotPath)
+    data = read_snapshots(atom / "data.h5ad")
+    assert path.times.tolist() == [0.0, 0.5, 1.0]
+    for time, points in zip(path.times.tolist(), path.points, strict=True):
+        np.testing.assert_array_equal(points.numpy(), data.x[(data.split == "train") & (data.time == time)])
+    sample.sample(*arguments, tmp_path / "samples.npz", 0, model, "cpu")
+    few = Snapshots(*(part[data.time == 0] for part in (data.x, data.time, data.split, data.seed)))
+    write_snapshots(few, ("x", "y", "z"), tmp_path / "few.h5ad")
+    with pytest.raises(DataError, match=r"few\.h5ad: a path needs two snapshots or more"):
+        train(arguments[0], tmp_path / "few.h5ad", model, 1, accelerator="cpu")

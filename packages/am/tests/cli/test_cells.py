@@ -1,0 +1,125 @@
+"""Cells through every step, by the command: one step, then all steps with the same weights."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from am.config import write_yaml
+from am.data.samples import read_samples
+from am.data.snapshots import read_snapshots
+
+from ..conftest import Run
+
+PROJECT: dict[str, dict[str, Any]] = {
+    "config": {"scale": "tiny", "experiments": ["cells", "rolled"]},
+    "scales/tiny": {"title": "tiny", "seeds": [0]},
+    "experiments/cells": {
+        "title": "Cells",
+        "dataset": {"name": "myoblast", "dimensions": 4},
+        "evaluation": {
+            "times": ["1/3", "2/3", 1],
+            "start": "previous",
+            "n_samples": 20,
+            "metrics": [{"kind": "energy"}, {"kind": "wasserstein1"}],
+            "floor_repeats": 2,
+            "history_samples": 10,
+        },
+        "methods": {
+            "uam": {
+                "settings": {
+                    "growth": 0.1,
+                    "potential": {"width": 8, "depth": 2},
+                    "training": {"iterations": 10, "batch_size": 16, "boundary_batch_size": 16, "snapshots": 1},
+                }
+            },
+            "no_dynamics": {},
+            "oracle": {},
+        },
+    },
+    "experiments/rolled": {
+        "like": "cells",
+        "title": "Rolled out",
+        "weights_of": "cells",
+        "evaluation": {"start": "first"},
+    },
+}
+TIMES = (0.0, 1 / 3, 2 / 3, 1.0)
+
+
+@pytest.fixture
+def results(am: Run, tmp_path: Path) -> Path:
+    for name, content in PROJECT.items():
+        write_yaml(content, tmp_path / "config" / f"{name}.yaml")
+    results = tmp_path / "results"
+    model = results / "cells/uam/seed0/model.safetensors"
+
+    def step(*arguments: object) -> None:
+        outcome = am(*arguments)
+        assert outcome.code == 0, outcome.err
+
+    for name in ("cells", "rolled"):
+        folder = results / name
+        about = ("--project", tmp_path / "config", "--scale", "tiny", "--experiment", name)
+        config, data = ("--config", folder / "config.yaml"), ("--data", folder / "seed0/data.h5ad")
+        step("resolve", *about, "--out", config[1])
+        step("prepare", *config, "--no-test", "--out", folder / "data.h5ad")
+        step("prepare", *config, "--seed", 0, "--out", data[1])
+        step("floor", *config, "--out", folder / "floor.csv")
+        for method in ("uam", "no_dynamics", "oracle"):
+            run, place = ("--run", folder / method / "config.yaml"), folder / method / "seed0"
+            step("resolve", *about, "--run", method, "--out", run[1])
+            common = (*data, "--seed", 0)
+            if method == "uam" and name == "cells":
+                training = ("--data", folder / "data.h5ad", "--seed", 0, "--accelerator", "cpu")
+                step("train", *run, *training, "--out", model)
+                kept = ("--snapshots", model.with_name("snapshots.safetensors"))
+                step("history", *config, *run, *common, *kept, "--device", "cpu", "--out", place / "history.csv")
+            weights = ("--model", model) if method == "uam" else ()
+            step("sample", *run, *common, *weights, "--device", "cpu", "--out", place / "samples.npz")
+            samples = ("--samples", place / "samples.npz")
+            step("evaluate", *config, *common, *samples, "--method", method, "--out", place / "metrics.csv")
+        metrics = sorted(folder.rglob("metrics.csv"))
+        step("tabulate", *metrics, *about, "--floor", folder / "floor.csv", "--out", results / f"{name}.csv")
+        clouds = [data[1], *sorted(folder.rglob("samples.npz"))]
+        step("draw", "histograms", *clouds, *about, "--out", results / f"{name}.png")
+        step("draw", "animation", *clouds, *about, "--out", results / f"{name}.gif")
+    return results
+
+
+def test_cells_go_through_every_step(results: Path) -> None:
+    learned = read_snapshots(results / "cells/data.h5ad")
+    assert set(learned.split) == {"train"}
+    assert learned.x.shape == (175, 4)
+    points = read_snapshots(results / "cells/seed0/data.h5ad")
+    still = {name: read_samples(results / name / "no_dynamics/seed0/samples.npz") for name in ("cells", "rolled")}
+    for before, time in pairwise(TIMES):
+        np.testing.assert_array_equal(still["cells"].at(time)[0], points.test(0, before))
+        np.testing.assert_array_equal(still["rolled"].at(time)[0], points.test(0, 0.0))
+    uam = {name: read_samples(results / name / "uam/seed0/samples.npz") for name in ("cells", "rolled")}
+    for name, samples in uam.items():
+        assert samples.x.shape == (60, 4)
+        for before, time in pairwise(TIMES):
+            x, log_weight = samples.at(time)
+            assert log_weight is not None
+            assert np.exp(log_weight).mean() == pytest.approx(1, rel=1e-5)
+            start = points.test(0, before if name == "cells" else 0.0)
+            assert 0 < np.abs(x - start).max() < 5
+    # The first step is the same in both, as the weights are.
+    np.testing.assert_allclose(uam["cells"].at(1 / 3)[0], uam["rolled"].at(1 / 3)[0], atol=1e-2)
+    drawn = {row.tobytes() for row in read_samples(results / "cells/oracle/seed0/samples.npz").x}
+    assert len(drawn) == 60
+    assert not drawn & {row.tobytes() for row in points.x[points.split == "test"]}
+    for name in ("cells", "rolled"):
+        metrics = pd.concat(pd.read_csv(path) for path in (results / name).rglob("metrics.csv"))
+        floor = pd.read_csv(results / name / "floor.csv")
+        assert len(metrics) == 3 * 3 * 2
+        assert set(metrics["n_samples"]) == {20}
+        assert set(floor["n_samples"]) == {10, 20}
+        assert np.isfinite([*metrics["value"], *floor["value"]]).all()
+    assert not (results / "rolled/uam/seed0/model.safetensors").exists()

@@ -1,0 +1,251 @@
+"""Cells: split once, scaled by what is learned from alone, and never learned from when held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from am.data.snapshots import DataError, read_snapshots
+from am.datasets import embryoid, embryoid_mini, myoblast
+from am.datasets.cells import CellDataset, Cells
+from am.metrics.settings import Energy
+from am.randomness import generator
+from am.runs import DataConfig, Evaluation, build_dataset, write_settings
+from am.steps.prepare import prepare
+
+Floats = NDArray[np.float64]
+EACH, KEPT = 30, 12  # cells of a time, of which so many for tests
+STEPS = np.repeat(range(5), EACH)
+
+
+def write_cells(path: Path, x: Floats, steps: NDArray[np.int64] = STEPS) -> None:
+    np.savez(path, X=x, ts=steps)
+
+
+@pytest.fixture
+def cells() -> Floats:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(len(STEPS), 8)) * np.arange(1, 9) + 3 * STEPS[:, None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that AM_DATA names, far from other data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path / "given"))
+    (tmp_path / "given").mkdir()
+    return tmp_path / "given"
+
+
+@pytest.fixture
+def mini(folder: Path, cells: Floats) -> Callable[..., CellDataset]:
+    """The data set of a file with few cells, with settings."""
+
+    def made(x: Floats = cells, **settings: Any) -> CellDataset:
+        write_cells(folder / "val_rna.npz", x)
+        settings = {"dimensions": 4, "test_cells": KEPT} | settings
+        dataset = build_dataset({"name": "embryoid_mini", **settings}, "here")
+        assert isinstance(dataset, CellDataset)
+        return dataset
+
+    return made
+
+
+def training_file(name: str, path: Path, **settings: Any) -> bytes:
+    """What `am prepare --no-test` writes for methods to learn from."""
+    evaluation = Evaluation(times=(1.0,), n_samples=5, metrics=(Energy(),))
+    config = path.with_suffix(".yaml")
+    write_settings(
+        DataConfig(experiment="e", seeds=(0,), dataset={"name": name, **settings}, evaluation=evaluation), config
+    )
+    prepare(config, path, ())
+    return path.read_bytes()
+
+
+def changed(cells: Cells, chosen: Any) -> Cells:
+    x = cells.x.copy()
+    x[chosen] = 1e4 * np.random.default_rng(1).standard_cauchy(x[chosen].shape) - 1e5
+    return replace(cells, x=x)
+
+
+@pytest.mark.parametrize("held_out", [1 / 4, 2 / 4, 3 / 4])
+def test_no_byte_of_what_is_learned_from_depends_on_a_held_out_time(
+    folder: Path, cells: Floats, tmp_path: Path, held_out: float
+) -> None:
+    out = 4 * held_out == STEPS
+    wild = cells.copy()
+    wild[out] = 1e4 * np.random.default_rng(1).standard_cauchy(wild[out].shape) - 1e5
+    files = {}
+    for kind, x in (("true", cells), ("wild", wild)):
+        write_cells(folder / "val_rna.npz", x)
+        for held in (held_out, None):
+            settings = {"dimensions": 4, "test_cells": KEPT, "held_out": held}
+            files[kind, held] = training_file("embryoid_mini", tmp_path / f"{kind}{held}.h5ad", **settings)
+    assert files["true", held_out] == files["wild", held_out]
+    assert files["true", None] != files["wild", None]
+    learned = read_snapshots(tmp_path / f"true{held_out}.h5ad")
+    assert set(learned.time) == {0, 0.25, 0.5, 0.75, 1} - {held_out}
+    assert set(learned.split) == {"train"}
+
+
+def test_components_of_myoblasts_do_not_depend_on_a_held_out_time_or_on_test_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"held_out": 1 / 3}
+    files = [training_file("myoblast", tmp_path / "true.h5ad", **settings)]
+    read = myoblast.Myoblast.read
+
+    def use(choose: Callable[[Cells], Any]) -> bytes:
+        def wild(self: myoblast.Myoblast) -> Cells:
+            cells = read(self)
+            return changed(cells, choose(cells))
+
+        monkeypatch.setattr(myoblast.Myoblast, "read", wild)
+        return training_file("myoblast", tmp_path / "wild.h5ad", **settings)
+
+    files += [use(lambda cells: cells.time == 1 / 3), use(lambda cells: cells.test)]
+    assert files[0] == files[1] == files[2]
+    assert use(lambda cells: cells.time == 2 / 3) != files[0]
+
+
+def test_training_cells_have_unit_variance_and_the_others_go_with_them(
+    mini: Callable[..., CellDataset], cells: Floats
+) -> None:
+    dataset = mini(held_out=0.5)
+    points = dict(dataset.training_points(0, 0, ""))
+    learned = np.concatenate(list(points.values()))
+    assert learned.shape == (4 * (EACH - KEPT), 4)
+    np.testing.assert_allclose(learned.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(learned.std(0), 1, rtol=1e-6)
+    # One affine map takes the file's cells to these, and to all others: the axes are told by the training cells.
+    ours = np.concatenate([*points.values(), *(dataset.test_points(t, KEPT, 0, "") for t in dataset.observed)])
+    everything = np.concatenate([x.numpy() for x in dataset.population().points.values()]).astype(float)
+    slope = everything.std(0) / cells[:, :4].std(0)
+    np.testing.assert_allclose(
+        everything, (cells[:, :4] - cells[:, :4].mean(0)) * slope + everything.mean(0), atol=1e-5
+    )
+    assert {row.tobytes() for row in ours} <= {row.astype(np.float32).tobytes() for row in everything}
+
+
+def test_components_of_myoblasts_are_principal_ones_of_the_training_cells() -> None:
+    dataset = myoblast.DATASET(myoblast.Settings(dimensions=3))
+    learned = np.concatenate([x for _, x in dataset.training_points(0, 0, "")]).astype(float)
+    np.testing.assert_allclose(np.cov(learned.T, bias=True), np.eye(3), atol=1e-5)
+    cells = dataset.read()
+    genes = cells.x[cells.train] - cells.x[cells.train].mean(0)
+    variances = np.linalg.eigvalsh(genes @ genes.T)[::-1]
+    axes = np.concatenate([x.numpy() for x in dataset.population().points.values()]).astype(float)
+    order = np.concatenate([np.flatnonzero(cells.time == t) for t in dataset.observed])
+    scores = np.linalg.lstsq(axes[cells.train[order]], genes, rcond=None)[0]  # loadings times standard deviations
+    np.testing.assert_allclose((scores**2).sum(1), variances[:3] / len(genes), rtol=1e-4)
+
+
+def test_the_myoblasts_are_those_that_were_published() -> None:
+    dataset = myoblast.DATASET(myoblast.Settings())
+    assert [len(x) for x in dataset.population().points.values()] == [69, 74, 79, 49]
+    assert [len(x) for _, x in dataset.training_points(0, 0, "")] == [45, 50, 55, 25]
+    assert [len(dataset.test_points(t, 24, 0, "")) for t in dataset.observed] == 4 * [24]
+
+
+def test_the_oracle_never_draws_a_test_cell_and_the_floor_is_between_disjoint_cells(
+    mini: Callable[..., CellDataset],
+) -> None:
+    dataset = mini()
+    for time in dataset.observed:
+        judging = {row.tobytes() for row in dataset.test_points(time, KEPT, 0, "")}
+        others = {row.tobytes() for row in dataset.truth().points[time].numpy()}
+        assert len(judging) == KEPT
+        assert len(others) == EACH - KEPT
+        assert not judging & others
+        one, two = dataset.population().sample(torch.full((EACH,), time), generator("floor", time)).chunk(2)
+        halves = [{row.tobytes() for row in half.numpy()} for half in (one, two)]
+        assert [len(half) for half in halves] == [EACH // 2, EACH // 2]
+        assert halves[0] | halves[1] == judging | others
+
+
+def test_the_split_is_a_function_of_its_seed_and_of_nothing_else(mini: Callable[..., CellDataset]) -> None:
+    first, same, other = (mini(split_seed=seed) for seed in (0, 0, 1))
+    for time in first.observed:
+        np.testing.assert_array_equal(first.test_points(time, KEPT, 0, "a"), same.test_points(time, KEPT, 1, "b"))
+        assert not np.array_equal(first.test_points(time, KEPT, 0, ""), other.test_points(time, KEPT, 0, ""))
+    np.testing.assert_array_equal(first.test_points(0.5, 5, 0, ""), first.test_points(0.5, KEPT, 0, "")[:5])
+
+
+def test_the_benchmark_is_learned_from_its_training_split_and_judged_by_its_test_split(
+    folder: Path, cells: Floats
+) -> None:
+    parts = {"train": cells, "val": cells + 1, "test": cells + 2}
+    for name, x in parts.items():
+        write_cells(folder / f"{name}_rna.npz", x)
+    dataset = embryoid.DATASET(embryoid.Settings(dimensions=3))
+    centre, spread = cells[:, :3].mean(0), cells[:, :3].std(0)
+    for step, time in enumerate(dataset.observed):
+        scaled = {name: ((x[step == STEPS, :3] - centre) / spread) for name, x in parts.items()}
+        np.testing.assert_allclose(dict(dataset.training_points(0, 0, ""))[time], scaled["train"], atol=1e-5)
+        np.testing.assert_allclose(dataset.test_points(time, EACH, 0, ""), scaled["test"], atol=1e-5)
+        truth = np.concatenate([scaled["train"], scaled["val"]])
+        np.testing.assert_allclose(dataset.truth().points[time].numpy(), truth, atol=1e-5)
+
+
+def test_a_missing_file_is_named_with_the_places_where_it_was_looked_for(folder: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        embryoid_mini.DATASET(embryoid_mini.Settings()).population()
+    sentence = str(caught.value)
+    assert "there is no val_rna.npz of 'embryoid'" in sentence
+    assert f"at data/raw/embryoid/val_rna.npz, {folder}/val_rna.npz;" in sentence
+    assert "am retrieve --source embryoid --file val_rna.npz" in sentence
+    assert "\n" not in sentence
+
+
+def test_a_retrieved_file_comes_before_those_of_other_folders(folder: Path, cells: Floats) -> None:
+    Path("data/raw/embryoid").mkdir(parents=True)
+    write_cells(Path("data/raw/embryoid/val_rna.npz"), cells + 1)
+    write_cells(folder / "val_rna.npz", cells)
+    np.testing.assert_array_equal(embryoid_mini.DATASET(embryoid_mini.Settings(test_cells=KEPT)).read().x, cells + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "expected"),
+    [
+        (lambda x: np.where(np.arange(len(x))[:, None] == 3, np.nan, x), {}, "1 of 150 cells are not finite"),
+        (lambda x: x * (np.arange(8) != 2), {}, "PC3 is the same for all training cells"),
+        (lambda x: x, {"dimensions": 9}, "9 dimensions asked for, the cells have 8"),
+        (lambda x: x, {"test_cells": EACH}, "time 0 has 30 cells: 30 for tests leave none to learn from"),
+    ],
+)
+def test_cells_that_cannot_be_used_are_refused_in_a_sentence(
+    mini: Callable[..., CellDataset], cells: Floats, change: Any, settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        mini(change(cells), **settings).population()
+    assert str(caught.value) == expected
+
+
+def test_more_test_cells_than_there_are_are_refused(mini: Callable[..., CellDataset]) -> None:
+    with pytest.raises(DataError, match=r"^13 test cells asked for at time 0\.5, there are 12$"):
+        mini().test_points(0.5, KEPT + 1, 0, "")
+
+
+def test_files_that_are_not_what_they_should_be_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "val_rna.npz"
+    for content in (b"", b"junk"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="no npz file with the arrays X and ts"):
+            embryoid_mini.DATASET(embryoid_mini.Settings()).population()
+    np.savez(path, X=np.zeros((5, 3)), ts=np.arange(1, 6))  # there is no time point 5
+    with pytest.raises(DataError, match="no npz file with the arrays X and ts"):
+        embryoid_mini.DATASET(embryoid_mini.Settings()).population()
+    path.write_bytes(myoblast.FILE.read_bytes()[:-1])
+    monkeypatch.setattr(myoblast, "FILE", path)
+    with pytest.raises(DataError, match="is not the file that this library was made with"):
+        myoblast.DATASET(myoblast.Settings()).population()
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        myoblast.DATASET(myoblast.Settings()).population()
