@@ -13,6 +13,7 @@ rule tabulate_metrics:
     params:
         code=step_digest("tabulate"),
         experiment=lambda w: digest([experiment(w).labels(), [p.model_dump() for p in experiment(w).published]]),
+        protocol=lambda w: experiment(w).data.evaluation.protocol,
         scale=PROJECT.scale,
     shell:
         "am tabulate {input.metrics} --project config --scale {params.scale} --experiment {wildcards.experiment}"

@@ -25,6 +25,7 @@ PROJECT: dict[str, dict[str, Any]] = {
         "evaluation": {
             "times": ["1/3", "2/3", 1],
             "start": "previous",
+            "protocol": "ours-one-step",
             "n_samples": 20,
             "metrics": [{"kind": "energy"}, {"kind": "wasserstein1"}],
             "floor_repeats": 2,
@@ -46,7 +47,7 @@ PROJECT: dict[str, dict[str, Any]] = {
         "like": "cells",
         "title": "Rolled out",
         "weights_of": "cells",
-        "evaluation": {"start": "first"},
+        "evaluation": {"start": "first", "protocol": None},
     },
 }
 TIMES = (0.0, 1 / 3, 2 / 3, 1.0)
@@ -122,4 +123,7 @@ def test_cells_go_through_every_step(results: Path) -> None:
         assert set(metrics["n_samples"]) == {20}
         assert set(floor["n_samples"]) == {10, 20}
         assert np.isfinite([*metrics["value"], *floor["value"]]).all()
+    for times in ("", "_times"):
+        assert "**cells, energy** (protocol ours-one-step)\n" in (results / f"cells{times}.md").read_text()
+        assert "**rolled, energy**\n" in (results / f"rolled{times}.md").read_text()
     assert not (results / "rolled/uam/seed0/model.safetensors").exists()

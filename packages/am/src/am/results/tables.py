@@ -124,8 +124,8 @@ def summarise_times(
     return _flagged(pd.DataFrame(rows))
 
 
-def markdown(summary: pd.DataFrame) -> str:
-    """The table of :func:`summarise`, a part a metric, controls first."""
+def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
+    """The table of :func:`summarise`, a part a metric, controls first; headings name the ``protocol`` followed."""
     head = ["method", "mean [95 % interval]", "seeds", "samples", "floor", "NFE", "training s", "published"]
     parts = []
     for (experiment, metric), rows in summary.groupby(["experiment", "metric"], sort=False):
@@ -142,11 +142,11 @@ def markdown(summary: pd.DataFrame) -> str:
             ]
             for row in rows.to_dict("records")
         ]
-        parts.append(f"**{experiment}, {metric}**\n\n{markdown_table(head, cells)}")
+        parts.append(f"{_heading(experiment, metric, protocol)}\n\n{markdown_table(head, cells)}")
     return "\n".join([*parts, _LEGEND])
 
 
-def markdown_times(over_time: pd.DataFrame) -> str:
+def markdown_times(over_time: pd.DataFrame, protocol: str = "") -> str:
     """The table of :func:`summarise_times`: methods down, times across, the floor below.
 
     Intervals are given as ± their half-width.
@@ -164,7 +164,7 @@ def markdown_times(over_time: pd.DataFrame) -> str:
         floors = rows.groupby("time")[["floor_mean", "floor_sd"]].first()
         cells.append(["*floor*", "", *(with_spread(*floors.loc[t]) for t in times)])
         head = ["method", "seeds", *(f"t = {t:g}" for t in times)]
-        parts.append(f"**{experiment}, {metric}**\n\n{markdown_table(head, cells)}")
+        parts.append(f"{_heading(experiment, metric, protocol)}\n\n{markdown_table(head, cells)}")
     return "\n".join([*parts, f"± of methods: half of the interval. {_LEGEND}"])
 
 
@@ -259,6 +259,10 @@ def _cost(costs: pd.DataFrame | None, experiment: str, label: Label) -> dict[str
 
 def _flagged(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(below_floor=table["mean"] < table["floor_low"]) if len(table) else table
+
+
+def _heading(experiment: object, metric: object, protocol: str) -> str:
+    return f"**{experiment}, {metric}**" + f" (protocol {protocol})" * bool(protocol)
 
 
 def _title(row: Any) -> str:

@@ -15,9 +15,10 @@ from am.runs import step_digest
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
     """Write ``out`` (a CSV), the same as Markdown, and both again for every time as ``<name>_times``."""
     made_of = origin([*metrics, floor], step_digest("tabulate"))
+    protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
     summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics))
-    write_table(summary, markdown(summary), out, out.with_suffix(".md"), made_of)
+    write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
     times = summarise_times(experiment.name, values, floors, labels)
     out = out.with_stem(f"{out.stem}_times")
-    write_table(times, markdown_times(times), out, out.with_suffix(".md"), made_of)
+    write_table(times, markdown_times(times, protocol), out, out.with_suffix(".md"), made_of)
