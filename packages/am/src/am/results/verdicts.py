@@ -66,10 +66,11 @@ class Judgement:
 
 
 RULE = (
-    "Lower is better. Ours is the mean over seeds with its 95 % Student-t interval; the published value is taken with "
-    "two of its standard deviations, or with 10 % where none was published. Where the two overlap the value is "
-    "reproduced; where ours lies wholly below it is better, wholly above, worse. The floor is the distance of two "
-    "samples of the truth at the same times and sizes; ours below its 2.5 % quantile is a bug until explained."
+    "Lower is better. Ours is the mean over seeds with its 95 % Student-t interval; the published value is taken with"
+    " two of its standard deviations, or with 10 % where none was published. Where the two overlap the value is "
+    "reproduced; where ours lies wholly below it is better, wholly above, worse. One seed has no interval: it can "
+    "only reproduce a value, or leave the question open. The floor is the distance of two samples of the truth at the"
+    " same times and sizes; ours below its 2.5 % quantile is a bug until explained."
 )
 HEADINGS = ("experiment", "method", "metric", "published", "ours", "floor", "controls", "verdict", "why", "warning")
 
@@ -213,8 +214,6 @@ def _verdict(row: Row, entry: Published | None, scale: str) -> tuple[Verdict, st
         )
     if not math.isfinite(row["mean"]):
         return Verdict.CANNOT_SAY, "A value of ours is not a finite number."
-    if seeds < 2:
-        return Verdict.CANNOT_SAY, "One seed has no interval; run at least two."
     return _compare(row, entry, entry.value)
 
 
@@ -226,6 +225,13 @@ def _compare(row: Row, entry: Published, value: float) -> tuple[Verdict, str]:
         meaning = f"the published value and two of its standard deviations over {entry.spread_of}"
     low, high = value - margin, value + margin
     theirs = f"[{number(low, value)}, {number(high, value)}]: {meaning}."
+    if row["seeds"] < 2:
+        if low <= row["mean"] <= high:
+            return Verdict.REPRODUCED, f"Ours, one seed without an interval, lies in {theirs}"
+        return (
+            Verdict.CANNOT_SAY,
+            f"Ours, one seed without an interval, lies outside of {theirs} Run at least two seeds.",
+        )
     if row["high"] < low:
         return Verdict.BETTER, f"The interval of ours lies wholly below {theirs}"
     if row["low"] > high:
