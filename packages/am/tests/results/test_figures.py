@@ -207,6 +207,13 @@ def test_densities_count_points_in_cells_of_the_window() -> None:
         assert density[up, across] == pytest.approx(share(model.at(0.4)[0]) / peak)
 
 
+@pytest.mark.parametrize(("n", "bins"), [(24, 8), (100, 10), (350, 18), (5000, 50)])
+def test_few_points_are_counted_in_few_cells(n: int, bins: int) -> None:
+    truth = cloud(n=n, d=5)
+    planes = Planes.of(truth, TIMES, ("a", "b", "c", "d", "e"))
+    assert [density.shape for density in planes.densities(truth, 0.4)] == 3 * [(bins, bins)]
+
+
 def test_weights_count() -> None:
     truth = cloud()
     left = truth.x[:, 0] < 0

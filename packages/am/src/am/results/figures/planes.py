@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from numpy.typing import NDArray
 
-_BINS = 50
+_MOST_BINS, _FEWEST_BINS = 50, 8
 _OUTSIDE = 0.02
 
 
@@ -49,16 +50,20 @@ class Planes:
     """Ends of the window, the same for every coordinate."""
     peaks: tuple[float, ...]
     """Highest density of the truth on each plane, over all times."""
+    bins: int
+    """Of each coordinate: as many as points fill, the square root of their number, but from 8 to 50."""
 
     @classmethod
     def of(cls, truth: Population, times: Sequence[float], columns: Sequence[str]) -> Planes:
         """The window that holds 99.8 % of the coordinates of the truth at ``times``."""
         columns = tuple(columns[:3])
-        shown = np.concatenate([truth.at(time)[0] for time in times])[:, : len(columns)]
+        clouds = [truth.at(time)[0][:, : len(columns)] for time in times]
+        shown, fewest = np.concatenate(clouds), min(len(cloud) for cloud in clouds)
+        bins = min(_MOST_BINS, max(_FEWEST_BINS, math.isqrt(fewest)))
         low, high = (float(end) for end in np.quantile(shown, (0.001, 0.999)))
-        unscaled = cls(columns, low, high, (1.0,) * len(list(combinations(columns, 2))))
+        unscaled = cls(columns, low, high, (1.0,) * len(list(combinations(columns, 2))), bins)
         peaks = np.max([[plane.max() for plane in unscaled.densities(truth, time)] for time in times], axis=0)
-        return cls(columns, low, high, tuple(peaks.tolist()))
+        return cls(columns, low, high, tuple(peaks.tolist()), bins)
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -71,7 +76,7 @@ class Planes:
         window = ((self.low, self.high),) * 2
         return [
             # Not numpy's density, which would hide what lies outside of the window.
-            np.histogram2d(x[:, i], x[:, j], _BINS, window, weights=weight)[0].T / peak
+            np.histogram2d(x[:, i], x[:, j], self.bins, window, weights=weight)[0].T / peak
             for (i, j), peak in zip(self.pairs, self.peaks, strict=True)
         ]
 
