@@ -18,6 +18,7 @@ from PIL import Image
 from scipy import sparse
 
 from am.config import read_yaml, write_yaml
+from am.data.time_course import COLUMNS, EMBEDDINGS
 from am.methods.am import ActionMatching
 from am.methods.contract import Method
 from am.training.checkpoint import read_tensors
@@ -27,7 +28,7 @@ SHIFT = np.array([3.0, -1.5])
 DAYS = (2, 3, 7)
 SMALL = {
     "potential": {"width": 32, "depth": 2},
-    "training": {"batch_size": 128, "boundary_batch_size": 128, "warmup": 10, "learning_rate": 5e-3, "ema": 0.98},
+    "training": {"batch_size": 128, "boundary_batch_size": 128, "warmup": 10, "learning_rate": 1e-2, "ema": 0.98},
 }
 Edit = Callable[[AnnData], object]
 
@@ -86,7 +87,7 @@ def at(table: AnnData, name: str, day: float) -> Any:
 
 
 def test_cells_that_are_translated_have_that_velocity_and_go_that_far(fit: Any, tmp_path: Path) -> None:
-    told = fit(translated(), "--iterations", 400)
+    told = fit(translated(), "--iterations", 200)
     assert told.code == 0
     table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
     assert np.abs(table.obsm["X_am_velocity"] - SHIFT).mean() < 0.1 * np.linalg.norm(SHIFT)
@@ -119,7 +120,7 @@ def test_all_else_is_as_it_was(fit: Any, tmp_path: Path) -> None:
 
 
 def test_growth_is_positive_where_cells_multiply(fit: Any, tmp_path: Path) -> None:
-    assert fit(blobs(), "--method", "uam", "--iterations", 300).code == 0
+    assert fit(blobs(), "--method", "uam", "--iterations", 200).code == 0
     table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
     right = table.obsm["X_pca"][:, 0] > 0
     growth = table.obs["am_growth"].to_numpy()
@@ -141,9 +142,24 @@ def test_growth_is_positive_where_cells_multiply(fit: Any, tmp_path: Path) -> No
     assert (table.obs["am_forward_weight"][last] == 1).all()
 
 
+def test_how_many_cells_are_moved_at_once_changes_nothing(
+    fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for out in ("whole", "chunks"):
+        settings = {**SMALL, "sampling": {"rtol": 1e-6, "atol": 1e-6}}
+        assert fit(blobs(), "--method", "uam", "--iterations", 20, settings=settings, out=out).code == 0
+        monkeypatch.setattr("am.steps.fit._CHUNK", 7)
+    whole, chunks = (read_h5ad(tmp_path / out / "my_am.h5ad") for out in ("whole", "chunks"))
+    assert whole.obs["am_forward_weight"].std() > 1e-3
+    for name in COLUMNS:
+        np.testing.assert_allclose(chunks.obs[name], whole.obs[name], rtol=0, atol=1e-4)
+    for name in EMBEDDINGS:
+        np.testing.assert_allclose(chunks.obsm[name], whole.obsm[name], rtol=0, atol=1e-3)
+
+
 def test_noise_is_run_backwards_by_a_model_of_its_own(fit: Any, tmp_path: Path) -> None:
     settings = {**SMALL, "sigma": 0.05, "sampling": {"steps": 50}}
-    assert fit(translated(), "--method", "eam", "--iterations", 400, settings=settings).code == 0
+    assert fit(translated(), "--method", "eam", "--iterations", 200, settings=settings).code == 0
     forward, backward = (
         read_tensors(tmp_path / "out" / f"{name}.safetensors")[0] for name in ("model", "model_backward")
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time as clock
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from am import plugins
 from am.config import ConfigError, digest, merge, read_yaml, write_yaml
 from am.data.samples import Samples
 from am.data.time_course import Floats, TimeCourse, annotate, read_time_course
+from am.dynamics.weighted import self_normalised
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.potentials.potential import ReversedPotential
@@ -37,8 +38,8 @@ _STEP = 0.01
 """Of t, over which velocities are measured of methods that do not tell them as a field."""
 _REPEATS = 64
 _LINES = 100
-
-log = logging.getLogger(__name__)
+_CHUNK = 20_000
+"""Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
 
 
 def fit(
@@ -262,9 +263,8 @@ def _cells(
         rows = course.time == moment
         x = torch.from_numpy(((course.x[rows] - units.centre) / units.spread).astype(np.float32)).to(device)
         t = (moment - units.first) / units.duration
-        time = x.new_full((len(x),), t)
-        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, time, x, key)))
-        growth = learner.growth_rate(network, time, x)
+        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key)))
+        growth = _field(learner.growth_rate, network, t, x)
         if growth is not None:
             put("am_growth", rows, units.rates(growth - growth.mean()))
         for direction, net, begin in (("forward", network, t), ("backward", backward, 1 - t)):
@@ -283,16 +283,30 @@ def _cells(
 
 
 def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
-    rng = generator(key, "sample", times[0], device=x.device)
-    return learner.sample(network, x, torch.tensor(times, device=x.device), rng)
+    """Move (n, d) particles in chunks; the first goes along with each, so that weights can be compared."""
+    rng, moments = generator(key, "sample", times[0], device=x.device), torch.tensor(times, device=x.device)
+    parts = [learner.sample(network, torch.cat([x[:1], chunk]), moments, rng) for chunk in x.split(_CHUNK)]
+    weights = [part.log_weight[:, 1:] - part.log_weight[:, :1] for part in parts if part.log_weight is not None]
+    return Prediction(
+        torch.cat([part.x[:, 1:] for part in parts], 1),
+        self_normalised(torch.cat(weights, 1)) if weights else None,
+        max(part.nfe for part in parts),
+    )
 
 
-def _velocity(learner: TrainedMethod, network: Any, time: Tensor, x: Tensor, key: str) -> Tensor:
+def _field(field: Callable[[Any, Tensor, Tensor], Tensor | None], network: Any, t: float, x: Tensor) -> Tensor | None:
+    """A field at one time and all of (n, d) points, in chunks; None where the method does not know it."""
+    parts = [field(network, chunk.new_full((len(chunk),), t), chunk) for chunk in x.split(_CHUNK)]
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
+
+
+def _velocity(learner: TrainedMethod, network: Any, t: float, x: Tensor, key: str) -> Tensor:
     """Mean velocity at one time: what the method tells, or how far it moves particles in a short step."""
-    field = learner.velocity(network, time, x)
+    field = _field(learner.velocity, network, t, x)
     if field is not None:
         return field
-    begin = min(float(time[0]), 1 - _STEP)
+    begin = min(t, 1 - _STEP)
 
     def once(repeat: int) -> Tensor:
         return (_push(learner, network, x, [begin, begin + _STEP], f"{key}/{repeat}").x[1] - x) / _STEP
