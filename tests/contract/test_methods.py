@@ -12,6 +12,8 @@ from torch import Tensor
 from am import plugins
 from am.config import parse
 from am.marginals.gaussian import Gaussian
+from am.marginals.marginals import Marginals
+from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Method, Prediction, TrainedMethod
 from am.randomness import generator
 from am.training.loop import train
@@ -39,10 +41,17 @@ def method_named(name: str) -> Method:
     return kind(parse(kind.settings_type, settings, name))
 
 
+SNAPSHOTS = SnapshotPath([PATH.sample(torch.full((50,), t), generator("cells", t)) for t in TIMES], TIMES)
+
+
+def learned(method: Method) -> Marginals:
+    return SNAPSHOTS if method.learns_from == "snapshots" else PATH
+
+
 def built(method: TrainedMethod, seed: int = 0) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.build(PATH, generator("build", seed))
+        return method.build(learned(method), generator("build", seed))
 
 
 NAMES = plugins.names("am.methods")
@@ -144,7 +153,7 @@ def test_the_loss_is_a_finite_function_of_the_step(name: str) -> None:
     network = built(method)
 
     def loss(step: int) -> Tensor:
-        value, diagnostics = method.loss(network, PATH, Stream("key", step, 32, 32))
+        value, diagnostics = method.loss(network, learned(method), Stream("key", step, 32, 32))
         for number in (value, *diagnostics.values()):
             assert number.shape == ()
             assert bool(number.isfinite())
@@ -166,8 +175,8 @@ def test_training_moves_weights_and_what_follows_from_them(
     untrained = ready.sample(start)
 
     def fit(folder: str) -> dict[str, Tensor]:
-        network = built(method)
-        return train(network, method.loss, PATH, method.settings.training, key="key", state=tmp_path / folder).weights
+        network, path = built(method), learned(method)
+        return train(network, method.loss, path, method.settings.training, key="key", state=tmp_path / folder).weights
 
     weights = fit("one")
     assert weights.keys() == before.keys()

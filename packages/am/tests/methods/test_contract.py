@@ -12,7 +12,9 @@ import torch
 from am import plugins
 from am.config import ConfigError, parse
 from am.marginals.gaussian import Gaussian
+from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Method, Prediction, TrainedMethod
+from am.randomness import generator
 from am.training.stream import Stream
 
 NAMES = plugins.names("am.methods")
@@ -26,11 +28,19 @@ def path() -> Gaussian:
     return Gaussian(lambda t: (2 * t)[:, None].expand(-1, 2), lambda t: (1 + t)[:, None])
 
 
+def learned(method: Method) -> Gaussian | SnapshotPath:
+    """What a method may learn from."""
+    if method.learns_from == "path":
+        return path()
+    times = TIMES.tolist()
+    return SnapshotPath([path().sample(torch.full((30,), t), generator("cells", t)) for t in times], times)
+
+
 def build(name: str, **settings: Any) -> Method:
     kind: type[Method] = plugins.load("am.methods", name).METHOD
     small = {"width": 8, "depth": 2}
     fields = kind.settings_type.model_fields
-    options: dict[str, Any] = {key: small for key in ("potential", "score") if key in fields}
+    options: dict[str, Any] = {key: small for key in ("potential", "score", "network") if key in fields}
     if "sampling" in fields and hasattr(fields["sampling"].default, "step_size"):
         options["sampling"] = {"step_size": 0.05, "time_steps": 20}  # for a path as wide as one, not as an atom
     return kind(parse(kind.settings_type, options | settings, name))
@@ -40,7 +50,7 @@ def network_of(method: Method, seed: int = 0) -> Any:
     if not isinstance(method, TrainedMethod):
         return None
     torch.manual_seed(seed)
-    return method.build(path(), torch.Generator().manual_seed(seed))
+    return method.build(learned(method), torch.Generator().manual_seed(seed))
 
 
 def predict(name: str, start: torch.Tensor, seed: int = 0) -> Prediction:
@@ -102,7 +112,7 @@ def test_training_moves_every_weight_of_a_finite_loss(name: str) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     before = {key: value.clone() for key, value in network.named_parameters()}
     for step in range(3):
-        loss, diagnostics = method.loss(network, path(), Stream("test", step, 16, 16))
+        loss, diagnostics = method.loss(network, learned(method), Stream("test", step, 16, 16))
         assert loss.ndim == 0
         assert torch.isfinite(loss)
         assert diagnostics

@@ -84,15 +84,21 @@ class SnapshotPath:
             x, y = x[i.to(x.device)[order]], y[j.to(y.device)[order]]
         return x, y
 
-    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
-        """One point of q_t for each entry of ``time``: (n,) in [0, 1] -> (n, d)."""
+    def locate(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Index of the interval that each time lies in, and u, how much of it has passed: (n,) -> (n,), (n,)."""
         knots = self.times.to(time.device)
         interval = (torch.searchsorted(knots, time.double(), right=True) - 1).clamp(0, len(knots) - 2)
+        u = (time.double() - knots[interval]) / (knots[interval + 1] - knots[interval])
+        return interval, u.to(time.dtype)
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """One point of q_t for each entry of ``time``: (n,) in [0, 1] -> (n, d)."""
+        interval, passed = self.locate(time)
         x = time.new_empty(len(time), self.dimension)
         for k in interval.unique().tolist():
             here = interval == k
-            start, end = self.pairs(k, int(here.sum()), generator)
-            u = ((time[here].double() - knots[k]) / (knots[k + 1] - knots[k])).to(time.dtype)[:, None]
+            start, end = (x_k.to(x) for x_k in self.pairs(k, int(here.sum()), generator))
+            u = passed[here, None]
             x[here] = (1 - u) * start + u * end
             if self.smoothing:
                 noise = torch.randn(start.shape, generator=generator, dtype=start.dtype, device=start.device)

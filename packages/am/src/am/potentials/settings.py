@@ -28,3 +28,11 @@ class ScoreSettings(Settings):
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
     output_scale: float = Field(default=1e-2, description="factor on the network's output (published: 1e-2)")
+
+
+class VelocitySettings(Settings):
+    """The network behind a velocity, which sees what a scaled potential sees."""
+
+    width: PositiveInt = Field(default=256, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=4, description="number of hidden layers")
+    time_features: PositiveInt = Field(default=4, description="cosines of time that it sees")
