@@ -33,13 +33,12 @@ class SnapshotPath:
         matrix has at most :data:`FULL_PLAN` entries, of each minibatch above that; ``independent``: any pair.
     smoothing
         sigma, in the units of the points.
-    masses
-        (K,) how many particles each snapshot stands for, relative to the first; constant when left out.
 
     Raises
     ------
     ValueError
-        Fewer than two snapshots, an empty one, times that do not increase from 0 to 1, or numbers that are not finite.
+        Fewer than two snapshots, an empty one, one of another dimension, times that do not increase from 0 to 1, or
+        numbers that are not finite.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class SnapshotPath:
         times: Sequence[float],
         coupling: Literal["optimal", "independent"] = "optimal",
         smoothing: float = 0.0,
-        masses: Sequence[float] | None = None,
     ) -> None:
         if len(points) < 2 or len(points) != len(times):
             raise ValueError(f"a path needs two snapshots or more, each with its time; got {len(points)}, {len(times)}")
@@ -57,12 +55,15 @@ class SnapshotPath:
         for time, x in zip(times, points, strict=True):
             if not len(x) or not bool(torch.isfinite(x).all()):
                 raise ValueError(f"the snapshot at time {time:g} is empty or holds numbers that are not finite")
+            if x.ndim != 2 or x.shape[1] != points[0].shape[1]:
+                raise ValueError(
+                    f"snapshots must be (n, d) with one d: {tuple(x.shape)} at time {time:g}, "
+                    f"{tuple(points[0].shape)} at time 0"
+                )
         self.points = tuple(points)
         """For each snapshot, (n_k, d)."""
         self.times = torch.tensor(times, dtype=torch.float64)
         """(K,) float64"""
-        self.masses = torch.ones(len(points)) if masses is None else torch.tensor(masses) / masses[0]
-        """(K,) relative to the first"""
         self.coupling, self.smoothing = coupling, smoothing
         self.dimension = int(points[0].shape[1])
         self._plans: dict[int, tuple[Tensor, Tensor, Tensor]] = {}

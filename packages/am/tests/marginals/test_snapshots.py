@@ -1,0 +1,175 @@
+"""The path through snapshots: the snapshots themselves at their times, coupled points between them."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from am.marginals import snapshots
+from am.marginals.snapshots import SnapshotPath, transport_plan
+from am.randomness import generator
+
+KNOTS = [0.0, 1 / 7, 1 / 3, 1.0]  # single precision rounds some of them up and some down
+
+
+def cloud(n: int, name: str, d: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(n, d, generator=generator(name), dtype=dtype)
+
+
+def clouds(*sizes: int) -> list[Tensor]:
+    return [cloud(n, f"{i}") + 10 * i for i, n in enumerate(sizes)]
+
+
+def rows(x: Tensor) -> set[tuple[float, ...]]:
+    return {tuple(row) for row in x.tolist()}
+
+
+def indices(drawn: Tensor, cells: Tensor) -> Tensor:
+    """Which of ``cells`` each row is; it must be one of them."""
+    distance, index = torch.cdist(drawn.double(), cells.double()).min(1)
+    assert float(distance.max()) < 1e-4
+    return index
+
+
+def chi_squared(index: Tensor, cells: int) -> float:
+    expected = len(index) / cells
+    return float(((torch.bincount(index, minlength=cells) - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("coupling", ["optimal", "independent"])
+@pytest.mark.parametrize("snapshot", range(4))
+def test_at_observed_times_it_is_the_snapshot(coupling: Any, snapshot: int) -> None:
+    points = clouds(8, 10, 6, 9)
+    path = SnapshotPath(points, KNOTS, coupling, smoothing=0.0)
+    x = path.sample(torch.full((4000,), KNOTS[snapshot]), generator("draw"))
+    index = indices(x, points[snapshot])
+    assert chi_squared(index, len(points[snapshot])) < 27.9  # 99.9 % quantile at 9 degrees of freedom
+
+
+def test_smoothing_leaves_the_snapshots_alone() -> None:
+    points = clouds(8, 10, 6)
+    path = SnapshotPath(points, [0, 0.25, 1], smoothing=3.0)
+    for time, cells in zip((0, 0.25, 1), points, strict=True):
+        indices(path.sample(torch.full((200,), float(time)), generator("draw")), cells)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_points", [torch.float32, torch.float64])
+def test_between_single_points_it_is_the_line(dtype: torch.dtype, of_points: torch.dtype) -> None:
+    corners = cloud(4, "corners", dtype=of_points)
+    path = SnapshotPath(list(corners.split(1)), KNOTS)
+    time = torch.rand(200, generator=generator("time"), dtype=dtype)
+    x = path.sample(time, generator("draw"))
+    assert x.dtype == dtype
+    expected = np.stack([np.interp(time.numpy(), KNOTS, corners[:, i].numpy()) for i in range(2)], -1)
+    np.testing.assert_allclose(x.numpy(), expected, rtol=0, atol=2e-6)
+
+
+def test_noise_is_that_of_a_bridge_whatever_the_interval_lasts() -> None:
+    path = SnapshotPath([torch.zeros(1, 1)] * 3, [0, 0.2, 1], smoothing=2.0)
+    for time, u in ((0.05, 0.25), (0.1, 0.5), (0.4, 0.25), (0.6, 0.5)):
+        x = path.sample(torch.full((20_000,), time), generator("draw", time))
+        # The variance of 20000 normal numbers is known to 1 %.
+        assert float(x.var()) == pytest.approx(4 * u * (1 - u), rel=0.05)
+        assert abs(float(x.mean())) < 0.04
+
+
+def test_times_find_their_interval() -> None:
+    path = SnapshotPath(clouds(1, 1, 1), [0, 0.25, 1])
+    interval, u = path.locate(torch.tensor([0.0, 0.1, 0.25, 0.625, 1.0]))
+    assert interval.tolist() == [0, 0, 1, 1, 1]
+    torch.testing.assert_close(u, torch.tensor([0.0, 0.4, 0.0, 0.5, 1.0]))
+
+
+def test_equal_numbers_are_coupled_one_to_one_as_cheaply_as_can_be() -> None:
+    x, y = cloud(12, "x"), cloud(12, "y") + 1
+    start, end = SnapshotPath([x, y], [0, 1]).pairs(0, 2000, generator("draw"))
+    partner = linear_sum_assignment(cdist(x.numpy(), y.numpy(), "sqeuclidean"))[1]
+    i, j = indices(start, x), indices(end, y)
+    assert j.tolist() == partner[i.numpy()].tolist()
+    assert chi_squared(i, 12) < 31.3  # 99.9 % quantile at 11 degrees of freedom
+
+
+def test_plans_between_unequal_numbers_are_those_of_a_linear_programme() -> None:
+    x, y = cloud(5, "x"), cloud(7, "y")
+    i, j, mass = transport_plan(x, y)
+    plan = np.zeros((5, 7))
+    plan[i, j] = mass
+    cost = cdist(x.numpy(), y.numpy(), "sqeuclidean")
+    sums = [np.kron(np.eye(5), np.ones(7)), np.kron(np.ones(5), np.eye(7))]
+    solution = linprog(cost.ravel(), A_eq=np.vstack(sums), b_eq=np.r_[np.full(5, 1 / 5), np.full(7, 1 / 7)])
+    np.testing.assert_allclose(plan, solution.x.reshape(5, 7), rtol=0, atol=1e-7)
+    assert len(mass) <= 5 + 7 - 1
+
+    start, end = SnapshotPath([x, y], [0, 1]).pairs(0, 40_000, generator("draw"))
+    pair = indices(start, x) * 7 + indices(end, y)
+    drawn = torch.bincount(pair, minlength=35).double().numpy().reshape(5, 7) / 40_000
+    np.testing.assert_allclose(drawn, plan, rtol=0, atol=0.01)  # five standard deviations of a share of 1/5
+
+
+def test_independent_pairs_are_all_equally_likely() -> None:
+    x, y = cloud(4, "x"), cloud(5, "y")
+    start, end = SnapshotPath([x, y], [0, 1], "independent").pairs(0, 10_000, generator("draw"))
+    pair = indices(start, x) * 5 + indices(end, y)
+    assert chi_squared(pair, 20) < 43.8  # 99.9 % quantile at 19 degrees of freedom
+
+
+def test_above_the_largest_plan_minibatches_are_coupled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a line, an optimal plan keeps the order."""
+    monkeypatch.setattr(snapshots, "FULL_PLAN", 100)
+    x, y = cloud(300, "x", 1), cloud(200, "y", 1) + 5
+    start, end = SnapshotPath([x, y], [0, 1]).pairs(0, 64, generator("draw"))
+    assert rows(start) <= rows(x)
+    assert rows(end) <= rows(y)
+    pairs = sorted(torch.cat([start, end], 1).tolist())
+    assert [b for _, b in pairs] == sorted(end[:, 0].tolist())
+    assert not bool((start[:, 0].diff() >= 0).all())
+    ends = [SnapshotPath([x, y], [0, 1]).pairs(0, 100, generator("draw", i))[1] for i in range(40)]
+    assert chi_squared(indices(torch.cat(ends), y), 200) < 267  # 99.9 % quantile at 199 degrees of freedom
+
+
+def test_particles_of_a_snapshot_come_back() -> None:
+    path = SnapshotPath(clouds(6, 4), [0, 1])
+    index = indices(path.draw(1, 4000, generator("draw")), path.points[1])
+    assert chi_squared(index, 4) < 16.3  # 99.9 % quantile at 3 degrees of freedom
+
+
+@pytest.mark.parametrize(("coupling", "full"), list(product(["optimal", "independent"], [10**6, 1])))
+def test_the_generator_is_the_only_randomness(coupling: Any, full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "FULL_PLAN", full)
+    time = torch.rand(50, generator=generator("time"))
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, same, other = (
+        SnapshotPath(clouds(9, 9, 7), [0, 0.5, 1], coupling, 0.5).sample(time, generator(name))
+        for name in ("a", "a", "b")
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("points", "times", "sentence"),
+    [
+        (clouds(3), [0], "a path needs two snapshots or more, each with its time; got 1, 1"),
+        (clouds(3, 3), [0, 0.5, 1], "a path needs two snapshots or more, each with its time; got 2, 3"),
+        (clouds(3, 3), [0, 0.9], "times of snapshots must increase from 0 to 1"),
+        (clouds(3, 3), [0.1, 1], "times of snapshots must increase from 0 to 1"),
+        (clouds(3, 3, 3), [0, 0, 1], "times of snapshots must increase from 0 to 1"),
+        ([torch.zeros(2, 2), torch.zeros(0, 2)], [0, 1], "the snapshot at time 1 is empty"),
+        ([torch.full((2, 2), torch.nan), torch.zeros(2, 2)], [0, 1], "the snapshot at time 0 is empty or holds"),
+        ([torch.zeros(2, 2), torch.zeros(2, 3)], [0, 1], r"with one d: \(2, 3\) at time 1, \(2, 2\) at time 0"),
+        ([torch.zeros(2), torch.zeros(2)], [0, 1], r"must be \(n, d\)"),
+    ],
+)
+def test_what_makes_no_path_is_refused_in_a_sentence(points: Any, times: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SnapshotPath(points, times)
