@@ -17,10 +17,11 @@ from anndata import AnnData, read_h5ad
 from PIL import Image
 from scipy import sparse
 
+from am import plugins
 from am.config import read_yaml, write_yaml
 from am.data.time_course import COLUMNS, EMBEDDINGS
 from am.methods.am import ActionMatching
-from am.methods.contract import Method
+from am.methods.contract import Method, TrainedMethod
 from am.training.checkpoint import read_tensors
 
 SHIFT = np.array([3.0, -1.5])
@@ -195,6 +196,32 @@ def test_velocities_of_a_method_that_tells_no_field_are_measured(
         assert error.std() == pytest.approx(noise / (64 * 0.01) ** 0.5 * units["spread"] / units["duration"], rel=0.1)
     else:
         assert 0 < np.abs(error).max() < 0.02 * np.abs(field).max()
+
+
+FITTED = [
+    name
+    for name in plugins.names("am.methods")
+    if issubclass(kind := plugins.load("am.methods", name).METHOD, TrainedMethod) and kind.learns_from == "snapshots"
+]
+FEW = {"width": 8, "depth": 2, "iterations": 2, "batch_size": 32, "boundary_batch_size": 32, "steps": 20}
+
+
+def shrunk(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {name: FEW.get(name, shrunk(value)) for name, value in settings.items()}
+    return settings
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_every_method_that_learns_from_snapshots_can_be_fitted(fit: Any, tmp_path: Path, name: str) -> None:
+    settings = shrunk(plugins.load("am.methods", name).METHOD.settings_type().model_dump(mode="json"))
+    assert fit(translated(20), "--method", name, settings=settings).code == 0
+    table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    for key in EMBEDDINGS:
+        assert np.isfinite(table.obsm[key]).all()
+    for day in DAYS[:-1]:
+        assert (at(table, "X_am_forward", day) != at(table, "X_pca", day)).any()
+    assert read_tensors(tmp_path / "out" / "model_backward.safetensors")[0].keys()
 
 
 def files(folder: Path) -> dict[str, bytes]:
