@@ -61,10 +61,10 @@ every_trained_method = pytest.mark.parametrize("name", TRAINED)
 
 
 class Ready(NamedTuple):
-    """A method with an untrained network, if it has one, and the truth, if it may see that."""
+    """A method with an untrained network or snapshots, if it has either, and the truth, if it may see that."""
 
     method: Method
-    network: torch.nn.Module | None
+    network: Any
 
     def sample(self, start: Tensor, times: tuple[float, ...] = TIMES, seed: int = 0) -> Prediction:
         truth = PATH if self.method.uses_truth else None
@@ -74,7 +74,9 @@ class Ready(NamedTuple):
 @pytest.fixture
 def ready(name: str) -> Ready:
     method = method_named(name)
-    return Ready(method, built(method) if isinstance(method, TrainedMethod) else None)
+    if isinstance(method, TrainedMethod):
+        return Ready(method, built(method))
+    return Ready(method, SNAPSHOTS if method.learns_from == "snapshots" else None)
 
 
 @pytest.fixture
@@ -185,7 +187,6 @@ def test_training_moves_weights_and_what_follows_from_them(
     again = fit("two")
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
-    assert ready.network is not None
     ready.network.load_state_dict(weights)
     trained = ready.sample(start)
     assert bool(trained.x.isfinite().all())

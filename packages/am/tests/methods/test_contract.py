@@ -48,7 +48,7 @@ def build(name: str, **settings: Any) -> Method:
 
 def network_of(method: Method, seed: int = 0) -> Any:
     if not isinstance(method, TrainedMethod):
-        return None
+        return learned(method) if method.learns_from == "snapshots" else None
     torch.manual_seed(seed)
     return method.build(learned(method), torch.Generator().manual_seed(seed))
 

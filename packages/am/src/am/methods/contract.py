@@ -48,7 +48,8 @@ class Method(ABC):
     uses_truth: ClassVar[bool] = False
     """Whether ``sample`` needs the true marginals, which no learned method may see there."""
     learns_from: ClassVar[Literal["path", "snapshots"]] = "path"
-    """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`."""
+    """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`,
+    which is handed to ``sample`` itself where there is nothing to train."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -64,8 +65,9 @@ class Method(ABC):
     ) -> Prediction:
         """Push ``start``, (n, d) particles at ``times[0]``, to each of ``times``, (T,) increasing.
 
-        ``x[0]`` of the result is ``start``. ``network`` is None for methods that do not train,
-        ``truth`` is given to those that declare ``uses_truth`` only.
+        ``x[0]`` of the result is ``start``. ``network`` is what was trained. For methods that do not train it is
+        None, or the snapshots themselves if they learn from ``snapshots``. ``truth`` is given to those that declare
+        ``uses_truth`` only.
         """
 
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:

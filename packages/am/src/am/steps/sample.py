@@ -72,6 +72,8 @@ class Sampler:
         if isinstance(self.method, TrainedMethod):
             path = run.learned_path(dataset, data)
             self._network = self.method.build(path, generator(run.key(seed), "build")).to(device)
+        elif self.method.learns_from == "snapshots":
+            self._network = dataset.snapshots(data)
 
     def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
         """Put weights into the network.
@@ -83,7 +85,7 @@ class Sampler:
         CheckpointError
             They are of another network.
         """
-        if self._network is None:
+        if not isinstance(self.method, TrainedMethod):
             raise ConfigError(f"{self.run.run}: the method '{self.run.method}' has no network for {where}")
         load_weights(self._network, weights, where)
 
