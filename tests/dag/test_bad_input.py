@@ -53,7 +53,7 @@ EDITS = {
         SCALE,
         "  tiny:",
         "  tyni:",
-        f"{SCALE}: experiments.tyni: there is no such experiment; choose from: hydrogen, ",
+        f"{SCALE}: experiments.tyni: there is no such experiment; choose from: ",
     ),
     "a key given twice": (CONFIG, "scale: tiny", "scale: tiny\nscale: tiny", f"{CONFIG}: line 2: the key 'scale' is"),
     "no YAML": (CONFIG, "[tiny]", "[tiny", f"{CONFIG}: not valid YAML"),
