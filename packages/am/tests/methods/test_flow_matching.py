@@ -1,0 +1,144 @@
+"""Flow matching carries Gaussians that are shifted by the shift, as wide on the way as closed forms say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torchcfm import ConditionalFlowMatcher
+
+from am.marginals.snapshots import SnapshotPath
+from am.methods.contract import TrainedMethod
+from am.randomness import generator
+from am.runs import DataConfig, Evaluation, build_dataset, build_method, write_settings
+from am.steps.prepare import prepare
+from am.training.loop import train
+
+NAMES = ("icfm", "otcfm", "sbcfm", "sf2m")
+BRIDGES = NAMES[2:]
+KNOTS = (0.0, 0.25, 1.0)
+VELOCITY = torch.tensor([6.0, -3.0])
+SPREAD = 1.0
+SIGMA = {"icfm": 0.1, "otcfm": 0.1, "sbcfm": 2.0, "sf2m": 2.0}
+
+
+def cells(time: float, n: int = 2000, name: str = "cells") -> Tensor:
+    """N(v t, s^2 I)."""
+    return SPREAD * torch.randn(n, 2, generator=generator(name, time)) + VELOCITY * time
+
+
+def variance(name: str, time: float) -> float:
+    """Of each coordinate on the way, which is that of the cells at both ends of an interval."""
+    begin, end = KNOTS[time >= KNOTS[1] :][:2]
+    u, sigma = (time - begin) / (end - begin), SIGMA[name]
+    if name == "icfm":
+        return SPREAD**2 * (u**2 + (1 - u) ** 2)
+    return SPREAD**2 + (sigma**2 * (end - begin) * u * (1 - u) if name in BRIDGES else 0)
+
+
+class Fitted(NamedTuple):
+    method: TrainedMethod
+    network: Any
+
+    def sample(self, start: Tensor, *times: float) -> Tensor:
+        return self.method.sample(self.network, start, torch.tensor(times), generator("sample")).x
+
+
+@cache
+def fitted(name: str) -> Fitted:
+    training = {"iterations": 400, "batch_size": 256, "learning_rate": 1e-2, "ema": 0.98, "snapshots": 0}
+    settings = {"sigma": SIGMA[name], "network": {"width": 32, "depth": 2, "time_features": 8}, "training": training}
+    method = build_method(name, settings, "test")
+    assert isinstance(method, TrainedMethod)
+    path = SnapshotPath([cells(time) for time in KNOTS], KNOTS)
+    with torch.random.fork_rng(devices=[]), TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        network = method.build(path, generator("build"))
+        result = train(network, method.loss, path, method.settings.training, key="key", state=Path(folder))
+    network.load_state_dict(result.weights)
+    return Fitted(method, network.eval())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("begin", "end"), [KNOTS[:2], KNOTS[1:], (KNOTS[0], KNOTS[2])])
+def test_particles_that_it_never_saw_are_shifted(name: str, begin: float, end: float) -> None:
+    x = fitted(name).sample(cells(begin, 1000, "test"), begin, end)[1]
+    expected = VELOCITY * end
+    assert float((x.mean(0) - expected).norm()) < 0.1 * float((VELOCITY * (end - begin)).norm())
+    assert float(x.std(0).mean()) == pytest.approx(SPREAD, rel=0.15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_the_way_they_are_as_wide_as_their_lines_or_bridges(name: str) -> None:
+    """Independent lines cross and draw near each other, coupled ones do not, bridges spread."""
+    half = (KNOTS[1] + KNOTS[2]) / 2
+    x = fitted(name).sample(cells(KNOTS[1], 1000, "test"), KNOTS[1], half)[1]
+    assert float(x.std(0).mean()) == pytest.approx(math.sqrt(variance(name, half)), rel=0.15)
+    widths = {other: math.sqrt(variance(other, half)) for other in ("icfm", "otcfm", "sbcfm")}
+    assert widths["icfm"] < 0.75 * widths["otcfm"] < 0.75 * 0.8 * widths["sbcfm"]  # so that the test tells them apart
+
+
+def test_coupled_lines_are_followed_straight() -> None:
+    times = torch.linspace(0, 1, 9).tolist()
+    x = fitted("otcfm").sample(cells(0, 500, "test"), *times)
+    line = x[0] + VELOCITY * torch.tensor(times)[:, None, None]
+    assert float((x - line).square().mean().sqrt()) < 0.1 * float(VELOCITY.norm())
+
+
+@pytest.mark.parametrize("time", [0.4, 0.6, 0.8])
+def test_the_drift_of_the_diffusion_is_that_of_the_bridge_between_gaussians(time: float) -> None:
+    """v - sigma^2 u (x - m_t) / var_t, where a fraction u of the interval has passed, and -(x - m_t) / var_t."""
+    u, spread = (time - KNOTS[1]) / (KNOTS[2] - KNOTS[1]), variance("sf2m", time)
+    offset = math.sqrt(spread) * torch.randn(2000, 2, generator=generator("offset"))
+    network, at = fitted("sf2m").network, torch.full((2000,), time)
+    x = VELOCITY * time + offset
+    with torch.no_grad():
+        drift, score = network(at, x), network.score(at, x)
+    sigma = SIGMA["sf2m"]
+    expected = VELOCITY - sigma**2 * u * offset / spread
+    assert float((drift - expected).square().mean().sqrt()) < 0.15 * float(expected.square().mean().sqrt())
+    expected = -(sigma**2) / 2 * offset / spread
+    assert float((score - expected).square().mean().sqrt()) < 0.25 * float(expected.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_step_sees_cells_of_the_file_and_all_are_seen(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pairs that torchcfm draws points between; the time held out is not in the file."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    sample: Callable[..., Tensor] = ConditionalFlowMatcher.sample_xt
+
+    def recorded(self: Any, x0: Tensor, x1: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
+        seen.append((x0, x1))
+        return sample(self, x0, x1, t, epsilon)
+
+    monkeypatch.setattr(ConditionalFlowMatcher, "sample_xt", recorded)
+    data, config = tmp_path / "data.h5ad", tmp_path / "config.yaml"
+    about = {"name": "myoblast", "held_out": 1 / 3}
+    evaluation = Evaluation(times=(1.0,), n_samples=5, metrics=({"kind": "energy"},))
+    write_settings(DataConfig(experiment="e", seeds=(0,), dataset=about, evaluation=evaluation), config)
+    prepare(config, data, ())
+    path = build_dataset(about, "test").snapshots(data)
+    assert path.times.tolist() == pytest.approx([0, 2 / 3, 1])
+
+    steps = 25
+    training = {"iterations": steps, "batch_size": 96, "snapshots": 0}
+    method = build_method(name, {"network": {"width": 8, "depth": 1}, "training": training}, "test")
+    assert isinstance(method, TrainedMethod)
+    network = method.build(path, generator("build"))
+    train(network, method.loss, path, method.settings.training, key="key", state=tmp_path / "state")
+
+    assert len(seen) == 2 * steps  # intervals
+    assert sum(len(start) for start, _ in seen) == 96 * steps
+    for k in range(2):
+        for s, side in enumerate(zip(*seen[k::2], strict=True)):
+            rows = {tuple(row) for row in torch.cat(side).tolist()}
+            assert rows == {tuple(row) for row in path.points[k + s].tolist()}
