@@ -64,12 +64,14 @@ def test_every_file_is_there_and_no_other(results: Path) -> None:
         *(f"{s}.provenance.json" for s in shown),
     }
     expected |= {f"tiny/seed{seed}/data.h5ad" for seed in SEEDS}
+    recorded = {"data.h5ad", "floor.csv", "metrics.csv", "history.csv"}
     for name in (*TRAINED, CONTROL):
         files = trained if name in TRAINED else run
         expected |= {
             f"tiny/{name}/config.yaml",
             *(f"tiny/{name}/seed{seed}/{file}" for seed in SEEDS for file in files),
         }
+    expected |= {f"{name}.provenance.json" for name in expected if name.rpartition("/")[2] in recorded}
     found = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
     assert {name for name in found if not name.startswith("logs/")} == expected
 
@@ -144,11 +146,14 @@ def test_provenance_tells_what_was_read(results: Path, run: str, seed: int) -> N
         record = json.loads((folder / name).read_text())
         assert record.keys() == {
             *("commit", "code_digest", "config_sha256", "data", "versions", "device", "seed", "started", "finished"),
-            *("train_seconds", "sample_seconds", "nfe", "peak_memory_bytes"),
+            *("files", "train_seconds", "sample_seconds", "nfe", "peak_memory_bytes"),
         }
-        model = {"model.safetensors": folder / "model.safetensors"}
-        read = {"data.h5ad": data} | (model if name == "provenance.json" and run in TRAINED else {})
-        assert record["data"] == {name: sha256(path) for name, path in read.items()}
+        trained = run in TRAINED
+        read = [data, folder / "model.safetensors"] if name == "provenance.json" and trained else [data]
+        assert record["data"] == {path.relative_to(results.parents[1]).as_posix(): sha256(path) for path in read}
+        weights = ("model.safetensors", "snapshots.safetensors", "training.csv")
+        written = ["samples.npz"] if name == "provenance.json" else weights
+        assert record["files"] == {file: sha256(folder / file) for file in written}
         assert record["seed"] == seed
         assert {"python", "torch", "action-matching"} < record["versions"].keys()
         assert record["started"] <= record["finished"]

@@ -58,8 +58,7 @@ def asked(*keys):
     """Digest of an experiment's data set, and of those keys of its evaluation that a rule depends on."""
 
     def of(wildcards):
-        data = experiment(wildcards).data
-        return digest([data.dataset, data.evaluation.model_dump(mode="json", include=set(keys))])
+        return experiment(wildcards).data.asked(*keys)
 
     return of
 

@@ -12,8 +12,7 @@ rule tabulate_metrics:
         "../../environment.yml"
     params:
         code=step_digest("tabulate"),
-        experiment=lambda w: digest([experiment(w).labels(), [p.model_dump() for p in experiment(w).published]]),
-        protocol=lambda w: experiment(w).data.evaluation.protocol,
+        experiment=lambda w: experiment(w).shown("labels", "published", "protocol"),
         scale=PROJECT.scale,
     shell:
         "am tabulate {input.metrics} --project config --scale {params.scale} --experiment {wildcards.experiment}"
@@ -43,7 +42,7 @@ for figure, suffixes in FIGURES.items():
         params:
             code=step_digest("draw"),
             figure=figure,
-            labels=lambda w: digest(experiment(w).labels()),
+            labels=lambda w: experiment(w).shown("labels"),
             scale=PROJECT.scale,
             out=lambda w, output: [f"--out {path}" for path in output],
         shell:

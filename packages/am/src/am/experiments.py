@@ -8,15 +8,17 @@ workflow builds its DAG, and nothing here imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator
 
-from am.config import ConfigError, Settings, merge, nearest, parse, read_yaml
+from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
 from am.results.labels import Label
+from am.results.provenance import Asked
 from am.results.published import Published
 from am.runs import (
     About,
@@ -83,20 +85,20 @@ class ProjectSettings(Settings):
 class ResolvedExperiment:
     """An experiment at a scale, whose every setting is known and valid."""
 
-    def __init__(self, name: str, parts: Experiment, scale_name: str, scale: Scale, where: str) -> None:
-        self.name, self.scale, self.seeds = name, scale_name, scale.seeds
+    def __init__(self, file: Path, parts: Experiment, scale_name: str, scale: Scale, where: str) -> None:
+        self.file, self.name, self.scale, self.seeds = file, file.stem, scale_name, scale.seeds
         self.title, self.published = parts.title, parts.published
         for run in parts.pictured:
             if run not in parts.methods:
                 raise ConfigError(f"{where}: pictured: there is no run '{run}'; {nearest(run, parts.methods)}")
         self.pictured = parts.pictured or tuple(parts.methods)
-        self.trains_in = parts.weights_of or name
+        self.trains_in = parts.weights_of or self.name
         """Name of the experiment that the weights of its runs come from."""
         dataset = build_dataset(parts.dataset, where)
         _check_evaluation(parts.evaluation, dataset, where)
         _check_published(parts, where)
         self.data = DataConfig(
-            experiment=name,
+            experiment=self.name,
             seeds=scale.seeds,
             dataset={"name": parts.dataset["name"], **dataset.settings.model_dump(mode="json")},
             evaluation=parts.evaluation,
@@ -105,6 +107,19 @@ class ResolvedExperiment:
             run: self._resolve(run, settings, f"{where}: methods.{run}.settings")
             for run, settings in parts.methods.items()
         }
+
+    def shown(self, *keys: Literal["labels", "published", "protocol"]) -> str:
+        """Digest of what tables, figures and verdicts say beside numbers."""
+        parts: dict[str, Any] = {
+            "labels": [asdict(label) for label in self.labels()],
+            "published": [entry.model_dump(mode="json") for entry in self.published],
+            "protocol": self.data.evaluation.protocol,
+        }
+        return digest({key: parts[key] for key in keys})
+
+    def asked(self, *keys: Literal["labels", "published", "protocol"]) -> Asked:
+        """The settings that a table, figure or verdict depends on, as its origin records them."""
+        return Asked(file=self.file.as_posix(), scale=self.scale, keys=list(keys), sha256=self.shown(*keys))
 
     def labels(self) -> list[Label]:
         """What tables and figures call the runs, in the order of the experiment's file."""
@@ -203,7 +218,7 @@ class Project:
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
             data, where = self._read(name, scale, scale_file)
             parts = parse(Experiment, data, where)
-            experiment = ResolvedExperiment(name, parts, settings.scale, scale, where)
+            experiment = ResolvedExperiment(self._file(name), parts, settings.scale, scale, where)
             if parts.weights_of and user:
                 raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
             if parts.weights_of:
@@ -218,7 +233,7 @@ class Project:
 
     def _read(self, name: str, scale: Scale, scale_file: Path, *users: str) -> tuple[dict[str, Any], str]:
         """An experiment's keys over those of the one that it is like, the scale's over both; and where they stand."""
-        file = _choose(self._folder / "experiments", name, "experiment")
+        file = self._file(name)
         if name in users:
             raise ConfigError(f"{file}: like: '{users[-1]}' is like '{name}' already")
         data, override = read_yaml(file), scale.experiments.get(name, {})
@@ -226,6 +241,9 @@ class Project:
         if isinstance(base := data.get("like"), str):
             data = merge(self._read(base, scale, scale_file, *users, name)[0], data)
         return merge(data, override), where
+
+    def _file(self, name: str) -> Path:
+        return _choose(self._folder / "experiments", name, "experiment")
 
     def at(self, scale: str) -> Project:
         """The same project at another scale."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
+from am.results.provenance import Asked, Origin, origin
 
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
@@ -142,6 +143,19 @@ class DataConfig(Settings):
     def code_digest(self, step: str) -> str:
         """Digest of the code that ``step`` runs for this data set."""
         return step_digest(step, f"am.datasets.{self.dataset['name']}")
+
+    def asked(self, *keys: str) -> str:
+        """Digest of the data set, and of those keys of the evaluation that a result depends on."""
+        return digest([self.dataset, self.evaluation.model_dump(mode="json", include=set(keys))])
+
+    def origin(self, code: Sequence[str], inputs: Iterable[Path], where: Path, *keys: str) -> Origin:
+        """What makes a file now: ``code`` is what :func:`step_digest` takes, ``keys`` count of the settings ``where``.
+
+        A data set among the code brings the files that it is read from.
+        """
+        sources = self.build_dataset(str(where)).sources() if f"am.datasets.{self.dataset['name']}" in code else ()
+        settings = Asked(file=where.as_posix(), keys=list(keys), sha256=self.asked(*keys))
+        return origin([*inputs, *sources], step_digest(*code), code, [settings])
 
 
 def step_digest(step: str, *modules: str) -> str:

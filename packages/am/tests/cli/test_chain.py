@@ -40,6 +40,9 @@ def test_every_step_leaves_what_the_next_one_reads_and_nothing_else(results: Pat
     shown += ["verdict.html", "verdict.csv", "verdict.md"]
     each = ["samples.npz", "provenance.json", "metrics.csv"]
     trained = ["model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"]
+    shown += ["atom/data.h5ad", "atom/floor.csv"]
+    shown += [f"atom/{run}/seed{seed}/metrics.csv" for run in ("am", "oracle") for seed in (0, 1)]
+    shown += [f"atom/am/seed{seed}/history.csv" for seed in (0, 1)]
     expected = {"config.yaml", "data.h5ad", "floor.csv", "am/config.yaml", "oracle/config.yaml"}
     expected |= {f"{run}/seed{seed}/{name}" for run in ("am", "oracle") for seed in (0, 1) for name in each}
     expected |= {f"am/seed{seed}/{name}" for seed in (0, 1) for name in trained}
@@ -119,12 +122,16 @@ def test_provenance_tells_what_was_read_and_what_it_cost(atom: Path) -> None:
     def of(path: Path) -> Any:
         return json.loads(path.read_text())
 
+    def hashes(*paths: Path) -> dict[str, str]:
+        return {path.as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
+
     folder = atom / "am" / "seed1"
     trained, sampled = of(folder / "training.json"), of(folder / "provenance.json")
-    data = sha256((atom / "data.h5ad").read_bytes()).hexdigest()
-    model = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert trained["data"] == {"data.h5ad": data}
-    assert sampled["data"] == {"data.h5ad": data, "model.safetensors": model}
+    written = [folder / name for name in ("model.safetensors", "snapshots.safetensors", "training.csv")]
+    assert trained["data"] == hashes(atom / "data.h5ad")
+    assert trained["files"] == {Path(path).name: digest for path, digest in hashes(*written).items()}
+    assert sampled["data"] == hashes(atom / "data.h5ad", folder / "model.safetensors")
+    assert sampled["files"] == {"samples.npz": hashes(folder / "samples.npz")[(folder / "samples.npz").as_posix()]}
     assert trained["device"] == sampled["device"] == "cpu"
     assert trained["seed"] == sampled["seed"] == 1
     assert trained["nfe"] is None
@@ -132,7 +139,7 @@ def test_provenance_tells_what_was_read_and_what_it_cost(atom: Path) -> None:
     assert sampled["train_seconds"] == trained["train_seconds"] > 0
     assert trained["versions"]["torch"] == torch.__version__.split("+")[0]
     oracle = of(atom / "oracle" / "seed1" / "provenance.json")
-    assert (oracle["train_seconds"], oracle["nfe"], oracle["data"]) == (None, 0, {"data.h5ad": data})
+    assert (oracle["train_seconds"], oracle["nfe"], oracle["data"]) == (None, 0, trained["data"])
 
 
 def test_tables_figures_and_verdict_show_the_runs(results: Path) -> None:

@@ -50,8 +50,9 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     started = datetime.now(UTC)
     record = provenance.collect(
         code_digest="c0de",
-        settings={"b": 1, "a": [2]},
-        data={"cells": data},
+        config_sha256="5e77",
+        data=[data],
+        files=[data],
         device="cpu",
         seed=3,
         started=started,
@@ -61,7 +62,8 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     provenance.write_provenance(record, path)
 
     assert provenance.read_provenance(path) == record
-    assert record["data"] == {"cells": hashlib.sha256(b"cells" * 100_000).hexdigest()}
+    digest = hashlib.sha256(b"cells" * 100_000).hexdigest()
+    assert (record["data"], record["files"]) == ({data.as_posix(): digest}, {"data": digest})
     assert record["train_seconds"] is None
     assert abs((datetime.fromisoformat(record["finished"]) - started).total_seconds()) < 5
     assert datetime.fromisoformat(record["started"]).tzinfo is not None
@@ -70,15 +72,6 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
 
     assert record["versions"]["numpy"] == np.__version__
     assert record["versions"]["torch"]
-
-
-def test_the_digest_of_settings_is_that_of_their_meaning(tmp_path: Path) -> None:
-    def digest(settings: object) -> str:
-        return provenance.collect(
-            code_digest="", settings=settings, data={}, device="cpu", seed=0, started=datetime.now(UTC)
-        )["config_sha256"]
-
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
 
 
 @pytest.mark.parametrize(
@@ -109,6 +102,15 @@ def test_a_sidecar_names_the_file_and_all_that_it_shows(tmp_path: Path) -> None:
     assert written["code_digest"] == "c0de"
     assert written["commit"] == provenance.commit()
     assert written["inputs"] == {p.as_posix(): hashlib.sha256(p.name.encode()).hexdigest() for p in inputs}
+
+
+def test_files_below_the_current_folder_are_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, outside = tmp_path / "project" / "a.csv", tmp_path / "b.csv"
+    inside.parent.mkdir()
+    for path in (inside, outside):
+        path.touch()
+    monkeypatch.chdir(inside.parent)
+    assert provenance.origin([inside, outside], "")["inputs"].keys() == {"a.csv", outside.as_posix()}
 
 
 def test_peak_memory_is_that_of_this_process_alone() -> None:

@@ -180,8 +180,9 @@ def test_costs_come_from_the_records_beside_the_metrics(tmp_path: Path, metrics:
         if seed:  # an external method leaves no record
             record = provenance.collect(
                 code_digest="",
-                settings={},
-                data={},
+                config_sha256="",
+                data=[],
+                files=[],
                 device="cpu",
                 seed=seed,
                 started=datetime.now(UTC),

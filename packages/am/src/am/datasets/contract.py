@@ -55,6 +55,18 @@ class Dataset(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    def sources(self) -> tuple[Path, ...]:
+        """Where the files are that it is read from; none where points are drawn.
+
+        Raises
+        ------
+        DataError
+            One of them is not at hand.
+        """
+        from am.data.raw import find_raw
+
+        return tuple(find_raw(*file) for file in self.files)
+
     @property
     def observed(self) -> tuple[float, ...] | None:
         """Times at which there are points, from 0 to 1; None where there are at every time."""

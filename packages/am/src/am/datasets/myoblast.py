@@ -34,6 +34,10 @@ class Myoblast(CellDataset):
     settings_type = Settings
     settings: Settings
 
+    def sources(self) -> tuple[Path, ...]:
+        """The file that comes with the library."""
+        return (FILE,)
+
     def read(self) -> Cells:
         """The cells by their genes."""
         from anndata import read_h5ad

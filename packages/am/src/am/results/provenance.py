@@ -11,12 +11,11 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, Required, TypedDict, cast
 
-from am import config
 from am.results.files import write_text
 
 _DISTRIBUTION = "action-matching"
@@ -26,15 +25,21 @@ class ProvenanceError(RuntimeError):
     """Provenance that cannot be told, or a record of it that cannot be used; its text is one sentence for the user."""
 
 
-class Provenance(TypedDict):
+class _Written(TypedDict, total=False):
+    files: dict[str, str]
+    """Sha256 of each file that was written, by name; they lie beside the record. Others' records may lack it."""
+
+
+class Provenance(_Written):
     """What made the numbers of one run."""
 
     commit: str
     """Git commit, with ``+changes`` if the working tree differs from it, or ``unknown``."""
     code_digest: str
     config_sha256: str
+    """Of the settings that the result depends on, those alone."""
     data: dict[str, str]
-    """Sha256 of each file that was read, by name."""
+    """Sha256 of each file that was read, by path."""
     versions: dict[str, str]
     device: str
     seed: int
@@ -49,11 +54,29 @@ class Provenance(TypedDict):
     finished: str
 
 
-class Origin(TypedDict):
-    """What made a table or a figure."""
+class Asked(TypedDict, total=False):
+    """Settings that a result depends on, and what they were."""
+
+    file: Required[str]
+    """Where they stand: a ``config.yaml`` of the results, or a file of ``config/experiments``."""
+    scale: str
+    """Only of an experiment's file: the scale whose values override its own."""
+    keys: Required[list[str]]
+    """Those that count."""
+    sha256: Required[str]
+
+
+class _Told(TypedDict, total=False):
+    code: list[str]
+    """Step, and the plug-ins that it loads by name: what the digest of the code is taken over."""
+    settings: list[Asked]
+
+
+class Origin(_Told):
+    """What made a file: a table, a figure, or a table between two steps."""
 
     inputs: dict[str, str]
-    """Sha256 of each file that it shows, by path."""
+    """Sha256 of each file that it was made from, by path."""
     commit: str
     code_digest: str
 
@@ -61,8 +84,9 @@ class Origin(TypedDict):
 def collect(
     *,
     code_digest: str,
-    settings: Any,
-    data: Mapping[str, Path],
+    config_sha256: str,
+    data: Iterable[Path],
+    files: Iterable[Path],
     device: str,
     seed: int,
     started: datetime,
@@ -75,18 +99,19 @@ def collect(
 
     Parameters
     ----------
-    settings
-        Plain data: the resolved settings of the method.
-    data
-        Files that the run read, by name.
+    config_sha256
+        Digest of the settings that count.
+    data, files
+        What the run read, and what it wrote.
     started
         With time zone.
     """
     return Provenance(
         commit=commit(),
         code_digest=code_digest,
-        config_sha256=config.digest(settings),
-        data={name: file_sha256(path) for name, path in data.items()},
+        config_sha256=config_sha256,
+        data=_digests(data),
+        files={path.name: file_sha256(path) for path in files},
         versions=versions(),
         device=device,
         seed=seed,
@@ -125,22 +150,22 @@ def read_provenance(path: Path) -> Provenance:
     return cast(Provenance, record)
 
 
-def origin(inputs: Iterable[Path], code_digest: str) -> Origin:
-    """The origin of a table or figure that shows the content of ``inputs``."""
+def origin(
+    inputs: Iterable[Path], code_digest: str, code: Sequence[str] = (), settings: Iterable[Asked] = ()
+) -> Origin:
+    """The origin of a file that is made now from the content of ``inputs``."""
     return Origin(
-        inputs={path.as_posix(): file_sha256(path) for path in sorted(inputs)},
-        commit=commit(),
-        code_digest=code_digest,
+        inputs=_digests(inputs), commit=commit(), code_digest=code_digest, code=list(code), settings=list(settings)
     )
 
 
 def sidecar(path: Path) -> Path:
-    """Where the origin of the table or figure ``path`` is kept: ``<name>.provenance.json`` beside it."""
+    """Where the origin of the file ``path`` is kept: ``<name>.provenance.json`` beside it."""
     return path.with_name(f"{path.name}.provenance.json")
 
 
 def write_origin(path: Path, made_of: Origin) -> None:
-    """Write the sidecar of the finished table or figure ``path``; it holds the digest of that file too."""
+    """Write the sidecar of the finished file ``path``; it holds the digest of that file too."""
     _write_json({"file": path.name, "sha256": file_sha256(path), **made_of}, sidecar(path))
 
 
@@ -200,6 +225,15 @@ def peak_memory() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Sha256 of files by path; what lies below the current folder is named from there, wherever that is."""
+    here = Path.cwd()
+    return {
+        (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(): file_sha256(path)
+        for path in sorted(paths)
+    }
 
 
 def _write_json(data: Mapping[str, Any], path: Path) -> None:

@@ -46,7 +46,8 @@ def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], ou
     for path in out:
         if path.suffix not in suffixes:
             raise ConfigError(f"{path}: the figure '{figure}' is written as {' or '.join(suffixes)}")
-    FIGURES[figure](experiment, inputs, out, origin(inputs, step_digest("draw")))
+    made_of = origin(inputs, step_digest("draw"), ["draw"], [experiment.asked("labels")])
+    FIGURES[figure](experiment, inputs, out, made_of)
 
 
 def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:

@@ -15,6 +15,7 @@ from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.settings import MetricSettings
 from am.randomness import generator
+from am.results.provenance import write_origin
 from am.results.tidy import FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
@@ -28,6 +29,7 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     _write(
         ({"experiment": plan.experiment, "method": method, "seed": seed, **row} for row in rows), METRIC_COLUMNS, out
     )
+    write_origin(out, plan.origin(["evaluate"], [data, samples], config, "times", "n_samples", "metrics"))
 
 
 def floor(config: Path, out: Path) -> None:
@@ -44,6 +46,8 @@ def floor(config: Path, out: Path) -> None:
                     value = measure(metric, x, y, _directions(metric, time))
                     rows.append(_row(time, metric, value, n) | {"seed": repeat})
     _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
+    keys = ("times", "n_samples", "metrics", "history_samples", "floor_repeats")
+    write_origin(out, plan.origin(["evaluate", f"am.datasets.{plan.dataset['name']}"], [], config, *keys))
 
 
 def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path, seed: int, device: str) -> None:
@@ -61,6 +65,8 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label}
     fixed["n_samples"] = min(n, metric.max_points or n)
     _write(({**fixed, **row} for row in rows), HISTORY_COLUMNS, out)
+    code = ["evaluate", f"am.methods.{run.method}"]
+    write_origin(out, plan.origin(code, [data, weights], config, "times", "metrics", "history_samples"))
 
 
 def _against_truth(

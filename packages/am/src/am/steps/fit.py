@@ -28,7 +28,7 @@ from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
 from am.results.figures.trajectories import trajectories
 from am.results.files import atomic, remove_folder
-from am.results.provenance import collect, file_sha256, origin, peak_memory, write_provenance
+from am.results.provenance import Asked, collect, file_sha256, origin, peak_memory, write_provenance
 from am.runs import build_method, step_digest
 from am.training.checkpoint import write_tensors
 from am.training.devices import arithmetic, device_name, launch
@@ -82,7 +82,8 @@ def fit(
         "basis": course.basis,
         "dimensions": course.x.shape[1],
     }
-    key, code = f"fit/{method}/{seed}", step_digest("fit", f"am.methods.{method}")
+    key, modules = f"fit/{method}/{seed}", ["fit", f"am.methods.{method}"]
+    code = step_digest(*modules)
     state = out / "state"
     fabric = launch(accelerator)
     fitting = _Fitting(learner, fabric, state / digest([about, code, file_sha256(source)])[:16], checkpoint_seconds)
@@ -101,8 +102,9 @@ def fit(
 
     record = collect(
         code_digest=code,
-        settings=about,
-        data={source.name: source},
+        config_sha256=digest(about),
+        data=[source],
+        files=[],
         device=device_name(fabric.device),
         seed=seed,
         started=started,
@@ -121,7 +123,8 @@ def fit(
         [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
         time=time_key,
     )
-    made_of = origin([source], code)
+    asked = Asked(file=(out / "settings.yaml").as_posix(), keys=list(about), sha256=digest(about))
+    made_of = origin([source], code, modules, [asked])
     for file in written[1:]:
         save_figure(figure, file, made_of)
     for name, model in models.items():
@@ -132,6 +135,7 @@ def fit(
         written += [out / f"{name}.safetensors", out / f"training{suffix}.csv"]
     with atomic(out / "settings.yaml") as temporary:
         write_yaml({**about, "units": units.plain()}, temporary)
+    record["files"] = {file.name: file_sha256(file) for file in written}
     write_provenance(record, out / "provenance.json")
     remove_folder(state)
     return [*written, out / "settings.yaml", out / "provenance.json"]

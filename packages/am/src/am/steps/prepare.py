@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from am.data.snapshots import Array, Snapshots, write_snapshots
+from am.results.provenance import write_origin
 from am.runs import read_data_config
 
 
@@ -26,12 +27,16 @@ def prepare(config: Path, out: Path, seeds: Iterable[int] | None = None) -> None
     ]
     legs = evaluation.legs(dataset.observed)
     times = sorted({time for start, later in legs for time in (start, *later)})
+    keys = ["snapshot_times", "snapshot_size"]
     for seed in plan.seeds if seeds is None else seeds:
+        keys += ["times", "start", "n_samples"]
         for time in times:
             x = dataset.test_points(time, evaluation.n_samples, seed, plan.experiment)
             parts.append(_snapshots(x, time, "test", seed))
     columns = zip(*((p.x, p.time, p.split, p.seed) for p in parts), strict=True)
     write_snapshots(Snapshots(*(np.concatenate(column) for column in columns)), dataset.columns, out)
+    code = ["prepare", f"am.datasets.{plan.dataset['name']}"]
+    write_origin(out, plan.origin(code, [], config, *dict.fromkeys(keys)))
 
 
 def _snapshots(x: Array, time: float, split: str, seed: int) -> Snapshots:

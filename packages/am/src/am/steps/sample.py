@@ -42,8 +42,9 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
     write_samples(flat(prediction, run.sampling.times), out)
     record = collect(
         code_digest=run.code_digest("sample"),
-        settings=run.model_dump(mode="json", exclude={"about"}),
-        data={data.name: data} | ({model.name: model} if model else {}),
+        config_sha256=run.sampling_digest,
+        data=[data, model] if model else [data],
+        files=[out],
         device=sampler.device.type,
         seed=seed,
         started=started,

@@ -14,7 +14,12 @@ from am.runs import step_digest
 
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
     """Write ``out`` (a CSV), the same as Markdown, and both again for every time as ``<name>_times``."""
-    made_of = origin([*metrics, floor], step_digest("tabulate"))
+    made_of = origin(
+        [*metrics, floor],
+        step_digest("tabulate"),
+        ["tabulate"],
+        [experiment.asked("labels", "published", "protocol")],
+    )
     protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
     summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics))

@@ -63,13 +63,17 @@ def train(
             return
         about = {"run": key, "method": run.method, "training_digest": run.training_digest}
         snapshots = {f"{step}/{name}": t for step, tensors in trained.snapshots.items() for name, t in tensors.items()}
-        write_tensors(folder / "snapshots.safetensors", snapshots, about)
-        with atomic(folder / "training.csv") as temporary:
+        kept = folder / "snapshots.safetensors"
+        write_tensors(kept, snapshots, about)
+        losses = folder / "training.csv"
+        with atomic(losses) as temporary:
             shutil.copyfile(trained.log, temporary)
+        write_tensors(out, trained.weights, about)
         record = collect(
             code_digest=code,
-            settings=run.model_dump(mode="json", exclude={"about"}),
-            data={data.name: data},
+            config_sha256=run.training_digest,
+            data=[data],
+            files=[out, kept, losses],
             device=device_name(fabric.device),
             seed=seed,
             started=started,
@@ -77,7 +81,6 @@ def train(
             peak_memory_bytes=peak_memory(),
         )
         write_provenance(record, folder / "training.json")
-        write_tensors(out, trained.weights, about)
         _remove(folder / "state")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
-from am.results.provenance import origin
+from am.results.provenance import Asked, origin
 from am.results.tables import summarise
 from am.results.tidy import read_metrics
 from am.results.verdicts import Judgement, judge, write_verdicts
@@ -34,9 +34,11 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
     """
     judgements: list[Judgement] = []
     inputs: list[Path] = []
+    asked: list[Asked] = []
     for name, experiment in project.experiments.items():
         judgements += _judged(experiment, metrics[name])
         inputs += metrics[name]
+        asked.append(experiment.asked("labels", "published"))
         for folder in sorted(kept.glob(f"*/{name}")):
             scale = folder.parent.name
             if scale != project.scale:
@@ -44,9 +46,10 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
                 theirs = project.at(scale).experiments[name]
                 judgements += [one for one in _judged(theirs, files) if one.seeds]
                 inputs += files
+                asked.append(theirs.asked("labels", "published"))
     if not inputs:
         raise ConfigError(f"there are no results of {' or '.join(project.experiments)} to judge")
-    made_of = origin(inputs, step_digest("verify"))
+    made_of = origin(inputs, step_digest("verify"), ["verify"], asked)
     write_verdicts(judgements, out.with_suffix(".csv"), out.with_suffix(".md"), out, made_of)
     return judgements
 
