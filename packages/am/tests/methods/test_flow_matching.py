@@ -108,6 +108,25 @@ def test_the_drift_of_the_diffusion_is_that_of_the_bridge_between_gaussians(time
     assert float((score - expected).square().mean().sqrt()) < 0.25 * float(expected.square().mean().sqrt())
 
 
+def test_the_flow_of_the_diffusion_has_its_marginals_without_noise() -> None:
+    trained = fitted("sf2m")
+    settings = trained.method.settings.model_dump() | {"sampling": {"noise": False}}
+    flow = Fitted(build_method("sf2m", settings, "test"), trained.network)  # type: ignore[arg-type]
+    start, times = cells(KNOTS[1], 1000, "test"), (KNOTS[1], (KNOTS[1] + KNOTS[2]) / 2, KNOTS[2])
+    x = flow.sample(start, *times)
+    assert torch.equal(x, flow.method.sample(flow.network, start, torch.tensor(times), generator("other")).x)
+    for time, found in zip(times[1:], x[1:], strict=True):
+        torch.testing.assert_close(found.mean(0), VELOCITY * time, rtol=0, atol=0.2)
+        assert float(found.std(0).mean()) == pytest.approx(math.sqrt(variance("sf2m", time)), rel=0.15)
+    step = 2**-10
+    moved = (flow.sample(start, KNOTS[1], KNOTS[1] + step)[1] - start) / step
+    told = flow.method.velocity(flow.network, torch.full((1000,), KNOTS[1]), start)
+    torch.testing.assert_close(moved, told, rtol=0, atol=0.01)
+    # Where nothing is random, each keeps its place among the others.
+    offset, end = (points - points.mean(0) for points in (x[0], x[-1]))
+    assert float(torch.nn.functional.cosine_similarity(offset, end).mean()) > 0.95
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_step_sees_cells_of_the_file_and_all_are_seen(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

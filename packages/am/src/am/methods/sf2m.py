@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from am.dynamics.settings import SdeSettings
 from am.methods import sbcfm
 from am.methods.contract import Prediction
@@ -16,10 +18,18 @@ if TYPE_CHECKING:
     from am.training.stream import Stream
 
 
+class Sampling(SdeSettings):
+    """How particles move."""
+
+    noise: bool = Field(
+        default=True, description="false: no noise and no score, dx = v dt, which has the same marginals"
+    )
+
+
 class Settings(sbcfm.Settings):
     """Settings of score and flow matching."""
 
-    sampling: SdeSettings = SdeSettings()  # type: ignore[assignment]
+    sampling: Sampling = Sampling()  # type: ignore[assignment]
 
 
 class ScoreAndFlowMatching(sbcfm.SchroedingerBridgeFlowMatching):
@@ -56,11 +66,20 @@ class ScoreAndFlowMatching(sbcfm.SchroedingerBridgeFlowMatching):
         generator: torch.Generator,
         truth: Marginals | None = None,
     ) -> Prediction:
-        """Simulate the diffusion."""
+        """Simulate the diffusion, or the flow without noise."""
         from am.dynamics.sde import simulate
 
-        path = simulate(network, self.settings.sigma, start, times, self.settings.sampling, generator)
+        solver = self.settings.sampling
+        sigma = self.settings.sigma if solver.noise else 0.0
+        path = simulate(self._drift(network), sigma, start, times, solver, generator)
         return Prediction(path.x, None, path.nfe)
+
+    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
+        """The drift that particles have."""
+        return self._drift(network)(time, x).detach()
+
+    def _drift(self, network: Any) -> Any:
+        return network if self.settings.sampling.noise else network.velocity
 
 
 METHOD = ScoreAndFlowMatching
