@@ -172,6 +172,19 @@ def test_tables_figures_and_verdict_tell_what_they_show(results: Path) -> None:
         assert origin["inputs"] == {name: sha256(results.parents[1] / name) for name in origin["inputs"]}
 
 
+def test_every_figure_table_and_verdict_is_explained_down_to_settings(finished: ProjectCopy, results: Path) -> None:
+    shown = [*results.glob("tables/*.??*"), *results.glob("figures/*"), *results.glob("verdict.*")]
+    for path in shown:
+        if path.name.endswith(".provenance.json"):
+            continue
+        said = finished.call("am", "explain", str(path), "--json")
+        assert said.returncode == 0, said.stdout
+        nodes = json.loads(said.stdout)
+        assert {name: node["findings"] for name, node in nodes.items() if node["findings"]} == {}
+        assert {node["kind"] for node in nodes.values() if not node["made_from"]} == {"settings"}
+        assert "results/tiny/tiny/am/seed0/model.safetensors" in nodes or "losses" in path.name
+
+
 def test_the_verdict_compares_the_mean_with_what_was_published(results: Path) -> None:
     values = pd.concat(pd.read_csv(results / f"tiny/am/seed{seed}/metrics.csv") for seed in SEEDS)
     verdict = pd.read_csv(results / "verdict.csv").set_index("method").loc["am"]

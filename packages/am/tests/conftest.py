@@ -107,6 +107,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def am(*arguments: object) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["am", *map(str, arguments)])
+            patch.chdir(folder)  # from which records name files
             with pytest.raises(SystemExit) as stop:
                 cli.main()
             assert stop.value.code == 0, arguments

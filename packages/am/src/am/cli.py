@@ -295,11 +295,39 @@ def verify(
 
     from am.experiments import Project
     from am.results.verdicts import for_terminal
+    from am.steps.verify import results_in
     from am.steps.verify import verify as step
 
     resolved = Project(project, {"scale": scale})
-    metrics = {name: sorted((results / name).rglob("*.csv")) for name in resolved.experiments}
+    metrics = {name: results_in(results / name) for name in resolved.experiments}
     Console().print(for_terminal(step(resolved, metrics, kept, out)))
+
+
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything that is recorded, for programs.")] = False,
+) -> None:
+    """Tell where a result comes from: metrics, samples, weights, data, settings, code, versions, device, seconds.
+
+    It says edited where a file is not the one that was written, stale where what it was made from has changed since,
+    and missing where that is gone.
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+
+    from am.steps import explain as step
+
+    root = step.explain(file)
+    if as_json:
+        typer.echo(json.dumps(step.as_json(root), indent=2))
+        return
+    # In a file or a pipe, every line stays one.
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
+    console.print(step.as_tree(root), highlight=False)
+    console.print(step.summary(root), highlight=False, markup=False)
 
 
 def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, field_validator
 
@@ -18,7 +18,7 @@ from am.config import ConfigError, Settings, digest, merge, nearest, parse, read
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
 from am.results.labels import Label
-from am.results.provenance import Asked
+from am.results.provenance import Asked, named
 from am.results.published import Published
 from am.runs import (
     About,
@@ -108,8 +108,8 @@ class ResolvedExperiment:
             for run, settings in parts.methods.items()
         }
 
-    def shown(self, *keys: Literal["labels", "published", "protocol"]) -> str:
-        """Digest of what tables, figures and verdicts say beside numbers."""
+    def shown(self, *keys: str) -> str:
+        """Digest of what is shown beside numbers: of labels, published and protocol, those that ``keys`` name."""
         parts: dict[str, Any] = {
             "labels": [asdict(label) for label in self.labels()],
             "published": [entry.model_dump(mode="json") for entry in self.published],
@@ -117,9 +117,9 @@ class ResolvedExperiment:
         }
         return digest({key: parts[key] for key in keys})
 
-    def asked(self, *keys: Literal["labels", "published", "protocol"]) -> Asked:
+    def asked(self, *keys: str) -> Asked:
         """The settings that a table, figure or verdict depends on, as its origin records them."""
-        return Asked(file=self.file.as_posix(), scale=self.scale, keys=list(keys), sha256=self.shown(*keys))
+        return Asked(file=named(self.file), scale=self.scale, keys=list(keys), sha256=self.shown(*keys))
 
     def labels(self) -> list[Label]:
         """What tables and figures call the runs, in the order of the experiment's file."""

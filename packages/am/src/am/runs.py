@@ -16,7 +16,7 @@ from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
-from am.results.provenance import Asked, Origin, origin
+from am.results.provenance import Asked, Origin, named, origin
 
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
@@ -154,7 +154,7 @@ class DataConfig(Settings):
         A data set among the code brings the files that it is read from.
         """
         sources = self.build_dataset(str(where)).sources() if f"am.datasets.{self.dataset['name']}" in code else ()
-        settings = Asked(file=where.as_posix(), keys=list(keys), sha256=self.asked(*keys))
+        settings = Asked(file=named(where), keys=list(keys), sha256=self.asked(*keys))
         return origin([*inputs, *sources], step_digest(*code), code, [settings])
 
 

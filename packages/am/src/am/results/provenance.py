@@ -159,6 +159,12 @@ def origin(
     )
 
 
+def named(path: Path) -> str:
+    """How records name a file: from the current folder where it lies below that, so that a project can be moved."""
+    here = Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+
+
 def sidecar(path: Path) -> Path:
     """Where the origin of the file ``path`` is kept: ``<name>.provenance.json`` beside it."""
     return path.with_name(f"{path.name}.provenance.json")
@@ -228,12 +234,7 @@ def peak_memory() -> int:
 
 
 def _digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Sha256 of files by path; what lies below the current folder is named from there, wherever that is."""
-    here = Path.cwd()
-    return {
-        (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(): file_sha256(path)
-        for path in sorted(paths)
-    }
+    return {named(path): file_sha256(path) for path in sorted(paths)}
 
 
 def _write_json(data: Mapping[str, Any], path: Path) -> None:

@@ -28,7 +28,7 @@ from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
 from am.results.figures.trajectories import trajectories
 from am.results.files import atomic, remove_folder
-from am.results.provenance import Asked, collect, file_sha256, origin, peak_memory, write_provenance
+from am.results.provenance import Asked, collect, file_sha256, named, origin, peak_memory, write_provenance
 from am.runs import build_method, step_digest
 from am.training.checkpoint import write_tensors
 from am.training.devices import arithmetic, device_name, launch
@@ -123,7 +123,7 @@ def fit(
         [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
         time=time_key,
     )
-    asked = Asked(file=(out / "settings.yaml").as_posix(), keys=list(about), sha256=digest(about))
+    asked = Asked(file=named(out / "settings.yaml"), keys=list(about), sha256=digest(about))
     made_of = origin([source], code, modules, [asked])
     for file in written[1:]:
         save_figure(figure, file, made_of)

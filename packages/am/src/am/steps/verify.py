@@ -42,7 +42,7 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
         for folder in sorted(kept.glob(f"*/{name}")):
             scale = folder.parent.name
             if scale != project.scale:
-                files = sorted(folder.rglob("*.csv"))
+                files = results_in(folder)
                 theirs = project.at(scale).experiments[name]
                 judgements += [one for one in _judged(theirs, files) if one.seeds]
                 inputs += files
@@ -52,6 +52,11 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
     made_of = origin(inputs, step_digest("verify"), ["verify"], asked)
     write_verdicts(judgements, out.with_suffix(".csv"), out.with_suffix(".md"), out, made_of)
     return judgements
+
+
+def results_in(folder: Path) -> list[Path]:
+    """What an experiment is judged by, in its folder of results: every ``metrics.csv``, and ``floor.csv``."""
+    return sorted([*folder.rglob("metrics.csv"), *folder.glob("floor.csv")])
 
 
 def _judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgement]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from am.results.figures.style import styled
 from am.results.files import atomic
@@ -36,6 +37,26 @@ def save_figure(figure: Figure, path: Path, made_of: Origin) -> None:
     with styled(), atomic(path) as temporary:
         figure.savefig(temporary, metadata=formats[path.suffix])
     write_origin(path, made_of)
+
+
+def origin_inside(path: Path) -> Origin | None:
+    """The origin that a PDF, PNG or GIF written here carries inside; None in any other file."""
+    try:
+        if path.suffix == ".pdf":
+            found = re.search(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
+            text = re.sub(rb"\\(.)", rb"\1", found[1]) if found else b""
+        elif path.suffix in (".png", ".gif"):
+            from PIL import Image
+
+            with Image.open(path) as image:
+                text = image.info.get("Provenance" if path.suffix == ".png" else "comment", b"")
+        else:
+            return None
+        content = json.loads(text)
+    except (OSError, ValueError, SyntaxError):  # of Pillow too, for files that are broken
+        return None
+    is_one = isinstance(content, dict) and Origin.__required_keys__ <= content.keys()
+    return cast(Origin, content) if is_one else None
 
 
 def save_animation(frames: Sequence[Image], milliseconds: int, path: Path, made_of: Origin) -> None:

@@ -1,0 +1,318 @@
+"""Tell where a result comes from, and whether all that it rests on is as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from am.config import digest, read_yaml
+from am.experiments import Project, ResolvedExperiment
+from am.results.figures.saving import origin_inside
+from am.results.provenance import ProvenanceError, file_sha256, named, sidecar
+from am.runs import read_data_config, read_run, step_digest
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+_UNRECORDED = "unrecorded: nothing tells what made it"
+_TOLD = ("device", "seed", "train_seconds", "sample_seconds", "nfe", "peak_memory_bytes", "started", "finished")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass
+class Node:
+    """A file, what made it, and what has become of that."""
+
+    path: Path
+    sha256: str | None
+    """None where the file is missing."""
+    kind: str = "file"
+    """file, settings, or source: what data sets are read from."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Commit, code digest, versions, device, seed and seconds, as far as the one that made it told them."""
+    findings: list[str] = field(default_factory=list)
+    """What no longer holds; each begins with edited, stale, missing or unrecorded."""
+    inputs: list[Node] = field(default_factory=list)
+
+    def walk(self) -> Iterator[Node]:
+        """The node and all below it, each once."""
+        seen: set[int] = set()
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                pending += reversed(node.inputs)
+
+
+def explain(file: Path) -> Node:
+    """All that ``file`` rests on, down to data and settings.
+
+    Files are looked for where they were recorded: from the folders above the result that names them, from the
+    current folder last, so that a project may be moved as a whole and a figure alone.
+
+    Raises
+    ------
+    ProvenanceError
+        The file is missing, or nothing tells where it comes from; or a record is not one.
+    """
+    if not file.is_file():
+        raise ProvenanceError(f"{file}: there is no such file")
+    root = _Explainer().node(file)
+    if not root.record:
+        raise ProvenanceError(f"{file}: nothing tells where it comes from, neither inside it nor beside it")
+    return root
+
+
+def as_json(root: Node) -> dict[str, Any]:
+    """The same as plain data: every file once, by path, the one asked about first."""
+    return {
+        _shown(node.path): {
+            "kind": node.kind,
+            "sha256": node.sha256,
+            "findings": node.findings,
+            "made_from": [_shown(one.path) for one in node.inputs],
+            "record": dict(node.record),
+        }
+        for node in root.walk()
+    }
+
+
+def as_tree(root: Node) -> Tree:
+    """The same for people; what stands twice is drawn out once."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    drawn: set[int] = set()
+
+    def label(node: Node) -> Text:
+        text = Text.assemble((_shown(node.path), "bold"), (f"  {node.kind}" if node.kind != "file" else "", "dim"))
+        for finding in node.findings:
+            text.append(f"\n{finding}", "bold red" if not finding.startswith("stale") else "bold yellow")
+        if id(node) in drawn:
+            text.append("  (above)" if node.inputs else "", "dim")
+        elif facts := _facts(node):
+            text.append(f"\n{facts}", "dim")
+        return text
+
+    def grow(tree: Tree, node: Node) -> Tree:
+        if id(node) not in drawn:
+            drawn.add(id(node))
+            for one in node.inputs:
+                grow(tree.add(label(one)), one)
+        return tree
+
+    return grow(Tree(label(root)), root)
+
+
+def summary(root: Node) -> str:
+    """What of all that a result rests on does not hold, in a few lines."""
+    nodes = list(root.walk())
+    found = [f"{_shown(node.path)}: {finding}" for node in nodes for finding in node.findings]
+    if not found:
+        return f"{len(nodes)} files, all as they were recorded."
+    return "\n".join([f"{len(nodes)} files; this does not hold any more:", *found])
+
+
+class _Explainer:
+    def __init__(self) -> None:
+        self._nodes: dict[Path, Node] = {}
+
+    def node(self, path: Path) -> Node:
+        key = path.absolute()
+        if key not in self._nodes:
+            self._nodes[key] = node = Node(path, file_sha256(path) if path.is_file() else None)
+            if node.sha256 is None:
+                node.findings.append("missing: there is no such file")
+            if record := _record(path):
+                self._follow(node, record)
+        return self._nodes[key]
+
+    def _follow(self, node: Node, record: _Record) -> None:
+        node.record = record.facts
+        if node.sha256 and record.sha256 and record.sha256 != node.sha256:
+            node.findings.append(f"edited: it is not the file that was written, which had sha256 {record.sha256[:12]}")
+        for name, sha256 in record.inputs.items():
+            below = self.node(_find(name, node.path))
+            node.inputs.append(below)
+            if below.sha256 and below.sha256 != sha256:
+                node.findings.append(f"stale: {_shown(below.path)} has changed since, it had sha256 {sha256[:12]}")
+            if not below.record and record.reads_sources:
+                below.kind = "source"
+            elif not below.record and below.sha256 and _UNRECORDED not in below.findings:
+                below.findings.append(_UNRECORDED)
+        for file, then, now in record.settings:
+            below = self.node(file)
+            below.kind = "settings"
+            node.inputs.append(below)
+            if below.sha256 and then != _present(now):
+                node.findings.append(f"stale: what counts of {_shown(file)} has changed since")
+        if record.code_digest != _present(record.code):
+            node.findings.append("stale: the code has changed since")
+
+
+@dataclass
+class _Record:
+    """What is told about a file, and how to find out whether that would be told now."""
+
+    facts: dict[str, Any]
+    sha256: str | None
+    inputs: Mapping[str, str]
+    settings: Sequence[tuple[Path, str, Callable[[], str]]]
+    code_digest: str
+    code: Callable[[], str]
+    reads_sources: bool
+
+
+class _Asked(BaseModel):
+    file: str
+    scale: str | None = None
+    keys: tuple[str, ...]
+    sha256: str
+
+
+class _Made(BaseModel):
+    """A sidecar, or what a figure carries inside."""
+
+    inputs: dict[str, str]
+    code_digest: str
+    sha256: str | None = None
+    code: tuple[str, ...] = ()
+    settings: tuple[_Asked, ...] = ()
+
+
+class _Ran(BaseModel):
+    """The record of a run, for all files that it lists."""
+
+    data: dict[str, str]
+    code_digest: str
+    config_sha256: str
+    files: dict[str, str] = {}
+
+
+def _record(path: Path) -> _Record | None:
+    if sidecar(path).is_file():
+        return _made(path, _read(sidecar(path)), str(sidecar(path)))
+    for name in ("provenance.json", "training.json"):
+        where = path.with_name(name)
+        if path != where and where.is_file():
+            content = _read(where)
+            ran = _parse(_Ran, content, str(where))
+            if path.name in ran.files:
+                return _ran(path.name, content, ran, where)
+    inside = origin_inside(path) if path.is_file() else None
+    return _made(path, inside, str(path)) if inside else None
+
+
+def _made(path: Path, content: Mapping[str, Any], where: str) -> _Record:
+    made = _parse(_Made, content, where)
+    settings = [
+        (file, asked.sha256, partial(_settings_now, file, asked))
+        for asked in made.settings
+        for file in [_find(asked.file, path)]
+    ]
+    return _Record(
+        facts={key: value for key, value in content.items() if key not in ("inputs", "settings")},
+        sha256=made.sha256,
+        inputs=made.inputs,
+        settings=settings,
+        code_digest=made.code_digest,
+        code=lambda: step_digest(*made.code) if made.code else made.code_digest,
+        reads_sources=made.code[:1] in (("prepare",), ("fit",)) or any("am.datasets." in name for name in made.code),
+    )
+
+
+def _ran(name: str, content: Mapping[str, Any], ran: _Ran, where: Path) -> _Record:
+    """Of a run, whose settings lie where the contract between steps says."""
+    fitted, training = where.with_name("settings.yaml"), where.name == "training.json"
+    file = fitted if fitted.is_file() else where.parents[1] / "config.yaml"
+
+    def settings() -> str:
+        if file == fitted:
+            return digest({key: value for key, value in read_yaml(file).items() if key != "units"})
+        run = read_run(file)
+        return run.training_digest if training else run.sampling_digest
+
+    def code() -> str:
+        if file == fitted:
+            return step_digest("fit", f"am.methods.{read_yaml(file)['method']}")
+        return read_run(file).code_digest("train" if training else "sample")
+
+    return _Record(
+        facts={key: value for key, value in content.items() if key not in ("data", "files")},
+        sha256=ran.files[name],
+        inputs=ran.data,
+        settings=[(file, ran.config_sha256, settings)],
+        code_digest=ran.code_digest,
+        code=code,
+        reads_sources=file == fitted,
+    )
+
+
+def _settings_now(file: Path, asked: _Asked) -> str:
+    if asked.scale is not None:
+        return _experiment(file, asked.scale).shown(*asked.keys)
+    if file.name == "settings.yaml":
+        told = read_yaml(file)
+        return digest({key: told[key] for key in asked.keys})
+    return read_data_config(file).asked(*asked.keys)
+
+
+@cache
+def _experiment(file: Path, scale: str) -> ResolvedExperiment:
+    return Project(file.parents[1], {"scale": scale, "experiments": [file.stem]}).experiments[file.stem]
+
+
+def _present(now: Callable[[], str]) -> str | None:
+    try:
+        return now()
+    except (ValueError, KeyError):  # settings that are no longer valid, code that is gone
+        return None
+
+
+def _find(name: str, near: Path) -> Path:
+    """The file that a record near ``near`` names, wherever the project lies now."""
+    places = [folder / name for folder in (*near.absolute().parents, Path.cwd())]
+    return next((place for place in places if place.is_file()), Path(name))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProvenanceError(f"{path}: not a record of provenance ({error})") from None
+
+
+def _parse(model: type[M], content: Any, where: str) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ProvenanceError(f"{where}: not a record of provenance ({key or 'the whole'} is wrong)") from None
+
+
+def _shown(path: Path) -> str:
+    return named(path.absolute())
+
+
+def _facts(node: Node) -> str:
+    """What the one that made it told, in a line."""
+    record = node.record
+    facts = [f"sha256 {node.sha256[:12]}"] if node.sha256 else []
+    facts += [f"{name.split('_')[0]} {str(record[name])[:12]}" for name in ("commit", "code_digest") if name in record]
+    facts += [f"{name.replace('_', ' ')} {_value(record[name])}" for name in _TOLD if record.get(name) is not None]
+    versions = record.get("versions", {})
+    facts += [f"{name} {versions[name]}" for name in ("python", "torch", "numpy") if name in versions]
+    return ", ".join(facts)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,229 @@
+"""Where results come from: everything that a tiny project leaves, and what is said once something was touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from am.config import merge, read_yaml, write_yaml
+from am.results.provenance import sidecar
+
+RESULTS = "results/tiny"
+FIGURES = ("iterations.png", "times.png", "losses.png", "histograms.png", "animation.gif")
+SHOWN = [f"figures/{name}" for name in FIGURES]
+SHOWN += ["tables/atom.csv", "tables/atom.md", "tables/atom_times.csv", "tables/atom_times.md"]
+SHOWN += ["verdict.html", "verdict.csv", "verdict.md"]
+SEED = f"{RESULTS}/atom/am/seed0"
+METRICS = f"{SEED}/metrics.csv"
+
+Explain = Callable[..., dict[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def project(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project after every step, in another place than where it was made."""
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(chain, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def explain(am: Any) -> Explain:
+    def call(file: object) -> dict[str, dict[str, Any]]:
+        outcome = am("explain", file, "--json")
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)
+
+    return call
+
+
+def findings(nodes: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    return {name: node["findings"] for name, node in nodes.items() if node["findings"]}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_all_that_is_shown_is_explained_down_to_data_and_settings(project: Path, explain: Explain, shown: str) -> None:
+    nodes = explain(f"{RESULTS}/{shown}")
+    assert next(iter(nodes)) == f"{RESULTS}/{shown}"
+    assert findings(nodes) == {}
+    for name, node in nodes.items():
+        assert (project / name).is_file()
+        assert set(node["made_from"]) <= nodes.keys()
+        # Whatever has no origin is settings: the points of an atom are drawn from nothing else.
+        assert (node["kind"] == "settings") == (not node["made_from"]) == (not node["record"])
+    assert {f"{RESULTS}/atom/config.yaml", f"{RESULTS}/atom/data.h5ad", f"{RESULTS}/atom/am/config.yaml"} <= set(nodes)
+    trained = [node["record"] for name, node in nodes.items() if name.endswith(("model.safetensors", "training.csv"))]
+    assert len(trained) == (1 if "histograms" in shown or "animation" in shown else 2)
+    for record in trained:
+        assert record["device"] == "cpu"
+        assert record["train_seconds"] > 0
+        assert {"commit", "code_digest", "versions", "seed"} <= record.keys()
+
+
+def test_the_chain_has_its_order(project: Path, explain: Explain) -> None:
+    nodes, at = explain(f"{RESULTS}/tables/atom.csv"), f"{RESULTS}/tables/atom.csv"
+    for step in (METRICS, f"{SEED}/samples.npz", f"{SEED}/model.safetensors", f"{RESULTS}/atom/data.h5ad"):
+        assert step in nodes[at]["made_from"]
+        at = step
+    assert nodes[at]["made_from"] == [f"{RESULTS}/atom/config.yaml"]
+
+
+def test_people_see_a_tree(project: Path, am: Any) -> None:
+    lines = am("explain", f"{RESULTS}/figures/times.png").out.splitlines()
+    where = {name: next(i for i, line in enumerate(lines) if line.endswith(name)) for name in (METRICS, "samples.npz")}
+    assert lines[0] == f"{RESULTS}/figures/times.png"
+    assert lines[where[METRICS]].index(METRICS) < lines[where["samples.npz"]].index(SEED)
+    assert where[METRICS] < where["samples.npz"]
+    assert "seed 0" in lines[where["samples.npz"] + 1]
+    assert "\x1b" not in "".join(lines)
+    assert lines[-1].endswith("all as they were recorded.")
+
+
+@pytest.mark.parametrize("name", ["figures/times.png", "figures/animation.gif", "figures/times.pdf"])
+def test_a_figure_that_was_moved_tells_it_by_what_is_inside(
+    project: Path, explain: Explain, am: Any, name: str
+) -> None:
+    about = ("--project", "config", "--scale", "tiny", "--experiment", "atom")
+    if name.endswith(".pdf"):
+        inputs = [METRICS, f"{RESULTS}/atom/floor.csv"]
+        assert am("draw", "times", *inputs, *about, "--out", f"{RESULTS}/{name}").code == 0
+    moved = project.parent / f"a copy (1){Path(name).suffix}"
+    shutil.copy(project / RESULTS / name, moved)
+    here, there = explain(f"{RESULTS}/{name}"), explain(moved)
+    assert next(iter(there)) == str(moved)
+    assert set(here) - {f"{RESULTS}/{name}"} == set(there) - {str(moved)}
+    assert findings(there) == {}
+
+
+def test_a_file_that_was_touched_is_edited_and_what_was_made_of_it_stale(project: Path, explain: Explain) -> None:
+    table = pd.read_csv(METRICS)
+    table.assign(value=table["value"] / 2).to_csv(METRICS, index=False)
+    (project / SEED / "samples.npz").write_bytes(b"0")
+    found = findings(explain(f"{RESULTS}/verdict.html"))
+    assert found.keys() == {f"{RESULTS}/verdict.html", METRICS, f"{SEED}/samples.npz"}
+    assert found[f"{RESULTS}/verdict.html"][0].startswith(f"stale: {METRICS} has changed since")
+    assert [finding.split(":")[0] for finding in found[METRICS]] == ["edited", "stale"]
+    assert [finding.split(":")[0] for finding in found[f"{SEED}/samples.npz"]] == ["edited"]
+
+
+@pytest.mark.parametrize("name", [f"{SEED}/model.safetensors", f"{RESULTS}/atom/data.h5ad", METRICS])
+def test_an_input_that_is_gone_is_missing(project: Path, explain: Explain, name: str) -> None:
+    (project / name).unlink()
+    nodes = explain(f"{RESULTS}/figures/times.png")
+    assert findings(nodes) == {name: ["missing: there is no such file"]}
+    assert nodes[name]["made_from"]  # what is beside it still tells
+
+
+def change(file: Path, changes: dict[str, Any]) -> None:
+    write_yaml(merge(read_yaml(file), changes), file)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "stale"),
+    [
+        (f"{RESULTS}/atom/am/config.yaml", {"settings": {"training": {"iterations": 13}}}, {"model", "samples"}),
+        (f"{RESULTS}/atom/am/config.yaml", {"sampling": {"solver": {"method": "euler"}}}, {"samples"}),
+        (f"{RESULTS}/atom/am/config.yaml", {"about": {"title": "Another"}}, set()),
+        (f"{RESULTS}/atom/config.yaml", {"seeds": [0, 1, 2]}, set()),
+        (f"{RESULTS}/atom/config.yaml", {"evaluation": {"metrics": [{"kind": "mmd"}]}}, {"metrics", "floor"}),
+        (f"{RESULTS}/atom/config.yaml", {"evaluation": {"floor_repeats": 3}}, {"floor"}),
+        (f"{RESULTS}/atom/config.yaml", {"evaluation": {"snapshot_size": 3}}, {"data"}),
+        ("config/experiments/atom.yaml", {"title": "An atom of hydrogen"}, set()),
+        ("config/experiments/atom.yaml", {"methods": {"am": {"title": "AM!"}}}, {"atom"}),
+        ("config/scales/tiny.yaml", {"experiments": {"atom": {"published": []}}}, {"atom"}),
+    ],
+)
+def test_settings_that_changed_make_stale_what_depends_on_them_and_nothing_else(
+    project: Path, explain: Explain, file: str, changes: dict[str, Any], stale: set[str]
+) -> None:
+    change(project / file, changes)
+    found = findings(explain(f"{RESULTS}/tables/atom.csv"))
+    assert {Path(name).stem for name in found} == stale
+    assert all(finding.startswith("stale: what counts of ") for said in found.values() for finding in said)
+
+
+def test_code_that_changed_makes_stale(project: Path, explain: Explain) -> None:
+    """As seen from a record of other code, which is what the code of then is now."""
+    beside = sidecar(project / METRICS)
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"code_digest": "0" * 64}))
+    record = project / SEED / "training.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"code_digest": "0" * 64}))
+    found = findings(explain(f"{RESULTS}/tables/atom.md"))
+    assert found == {name: ["stale: the code has changed since"] for name in (METRICS, f"{SEED}/model.safetensors")}
+
+
+def test_samples_from_elsewhere_are_unrecorded(project: Path, explain: Explain) -> None:
+    (project / SEED / "provenance.json").unlink()
+    assert findings(explain(METRICS)) == {f"{SEED}/samples.npz": ["unrecorded: nothing tells what made it"]}
+
+
+def test_cells_of_ones_own_are_a_source(project: Path, explain: Explain, am: Any) -> None:
+    import numpy as np
+    from anndata import AnnData
+
+    rng = np.random.default_rng(0)
+    cells = AnnData(rng.normal(size=(40, 2)).astype(np.float32))
+    cells.obs["day"], cells.obsm["X_pca"] = np.repeat([0.0, 1.0], 20), np.asarray(cells.X)
+    cells.write_h5ad("my.h5ad")
+    assert am("fit", "my.h5ad", "--time-key", "day", "--iterations", 2, "--accelerator", "cpu").code == 0
+    names = ["my_am.h5ad", "model.safetensors", "trajectories.png", "trajectories.pdf", "training.csv"]
+    for name in names:
+        nodes = explain(f"my_am/{name}")
+        assert nodes[f"my_am/{name}"]["made_from"] == ["my.h5ad", "my_am/settings.yaml"]
+        assert [node["kind"] for node in nodes.values()] == ["file", "source", "settings"]
+        assert findings(nodes) == {}
+    change(project / "my_am/settings.yaml", {"seed": 1})
+    for name in names:
+        assert findings(explain(f"my_am/{name}")).keys() == {f"my_am/{name}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("absent.png", None, "absent.png: there is no such file"),
+        (".", None, ".: there is no such file"),
+        ("alone.csv", "a,b\n", "alone.csv: nothing tells where it comes from, neither inside it nor beside it"),
+        ("broken.png", "\x89PNG\r\n", "broken.png: nothing tells where it comes from, neither inside it nor beside it"),
+        ("empty.pdf", "", "empty.pdf: nothing tells where it comes from, neither inside it nor beside it"),
+        ("config/config.yaml", None, "config/config.yaml: nothing tells where it comes from"),
+    ],
+)
+def test_what_is_not_known_is_one_sentence(
+    project: Path, am: Any, name: str, content: str | None, sentence: str
+) -> None:
+    if content is not None:
+        (project / name).write_text(content)
+    assert am("explain", name).sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"inputs": {}}',
+        '{"inputs": [1], "code_digest": ""}',
+        '{"inputs": {"a": 1}, "code_digest": ""}',
+        '{"inputs": {}, "code_digest": "", "settings": [{"file": "config/config.yaml"}]}',
+    ],
+)
+def test_a_record_that_is_none_is_one_sentence(project: Path, am: Any, content: str) -> None:
+    sidecar(project / METRICS).write_text(content)
+    assert f"{METRICS}.provenance.json: not a record of provenance (" in am("explain", METRICS).sentence
+
+
+def test_records_that_point_anywhere_do_no_harm(project: Path, explain: Explain) -> None:
+    made_of = {"../../../etc/passwd": "0", "/dev/null": "0", METRICS: "0"}
+    settings = [{"file": "/dev/zero", "keys": ["x"], "sha256": ""}, {"file": METRICS, "keys": [], "sha256": ""}]
+    record = {"inputs": made_of, "code_digest": "", "code": ["../../x", "am.nothing"], "settings": settings}
+    sidecar(project / METRICS).write_text(json.dumps(record))
+    found = findings(explain(METRICS))[METRICS]
+    assert "stale: the code has changed since" in found
