@@ -40,6 +40,10 @@ reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, lapto
 smoke:  ## the same steps in minutes, on too little to be judged
 	@$(MAKE) --no-print-directory reproduce SCALE=smoke
 
+.PHONY: verify
+verify: $(READY)  ## check the committed results without training, in two minutes
+	@am review
+
 .PHONY: test
 test: lint  ## every check but the slow ones
 	@pytest -m "not slow"

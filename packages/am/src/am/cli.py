@@ -304,6 +304,40 @@ def verify(
 
 
 @app.command()
+def review(
+    project: ProjectOption = Path("config"),
+    kept: Annotated[
+        Path, typer.Option(help="Committed metrics, <scale>/<experiment>/, and references beside them.")
+    ] = (Path("results/expected")),
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into.")] = Path("results/verify"),
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Make what is recomputed now the reference of later reviews.")
+    ] = False,
+) -> None:
+    """Recompute tables, verdicts and figures from committed metrics, without training; compare with their references.
+
+    Exit status 1 where a claim that should hold does not, or a number is not the one of the reference.
+    """
+    from rich.console import Console
+
+    from am.results.verdicts import claims
+    from am.steps.review import review as step
+
+    judgements, faults = step(project, kept, out, accept)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    console.print(claims(judgements), highlight=False)
+    typer.echo(f"Tables, figures and verdicts, made anew from {kept}: {out}")
+    for fault in faults:
+        typer.echo(f"FAULT: {fault}")
+    if faults:
+        raise typer.Exit(1)
+    against = "is the reference now" if accept else "is that of its reference"
+    typer.echo(f"Every claim that could be compared holds, and every number {against}.")
+
+
+@app.command()
 def explain(
     file: Annotated[Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps.")],
     as_json: Annotated[bool, typer.Option("--json", help="Everything that is recorded, for programs.")] = False,

@@ -18,6 +18,8 @@ def _as_tuple(value: Any) -> Any:
 
 
 _ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Outcome = Literal["reproduced", "better", "worse"]
+"""What a comparison with a published number can come to."""
 
 
 class Published(Settings):
@@ -33,6 +35,11 @@ class Published(Settings):
     claim: str = Field(description="what it claims, in one sentence")
     scale: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), WithJsonSchema(_ONE_OR_MORE)] = Field(
         default=(), description="scale, or list of them, at which ours may be compared with it; all if absent"
+    )
+    expect: Annotated[tuple[Outcome, ...], BeforeValidator(_as_tuple), WithJsonSchema(_ONE_OR_MORE)] = Field(
+        default=("reproduced", "better"),
+        min_length=1,
+        description="outcomes under which the claim holds; a claim of failure does not where ours is better",
     )
     protocol: str | None = Field(
         default=None, description="id of the protocol it was measured under; must be the experiment's"

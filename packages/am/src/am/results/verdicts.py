@@ -22,6 +22,7 @@ from am.results.tidy import write_tidy
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Group
+    from rich.table import Table
 
 
 Row = Mapping[Any, Any]
@@ -58,11 +59,19 @@ class Judgement:
     floor_mean: float
     floor_low: float
     controls: str
+    expected: str
+    """Verdicts under which the claim holds, or nothing where none can be reached."""
     verdict: Verdict
     why: str
     """A sentence."""
     warning: str
     """A sentence, or nothing."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether a comparison was made, and came out as it should not."""
+        compared = self.verdict not in (Verdict.CANNOT_SAY, Verdict.NOT_RUN)
+        return compared and bool(self.expected) and self.verdict not in self.expected.split(" or ")
 
 
 RULE = (
@@ -119,6 +128,7 @@ def judge(
                 source=entry.source if entry else "",
                 **{name: row[name] for name in _NO_RUN},
                 controls=_controls(found, labels, metric),
+                expected=" or ".join(entry.expect) if entry and entry.value is not None else "",
                 verdict=verdict,
                 why=why,
                 warning=_warning(row),
@@ -173,6 +183,33 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
                 reasons.append(Text(f"  Warning: {one.warning}", style="bold red"))
         parts += [table, *reasons, Text()]
     return Group(*parts)
+
+
+def claims(judgements: Iterable[Judgement]) -> Table:
+    """One table for the terminal of all that was published, claim by claim."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_lines=True, expand=True)
+    for heading, ratio in (("claim", 6), ("published", 3), ("ours", 3), ("floor, controls", 3), ("verdict, why", 6)):
+        table.add_column(heading, ratio=ratio, overflow="fold")
+    for one in sorted(judgements, key=lambda one: not one.seeds):
+        if one.claim:
+            known = f"floor {number(one.floor_mean)}" + f"; {one.controls}" * bool(one.controls)
+            table.add_row(
+                Text.assemble(one.claim, (f" {one.source}; {one.title}, {one.metric}, {one.experiment}", "dim")),
+                Text(_published(one)),
+                Text(interval(one.mean, one.low, one.high, one.seeds)),
+                Text(known if one.seeds else ""),
+                Text.assemble(
+                    (one.verdict, f"bold {_COLOURS[one.verdict][0]}"),
+                    (f" (expected: {one.expected})" if one.fails else "", "bold red"),
+                    f". {one.why}",
+                    (f" Warning: {one.warning}" if one.warning else "", "bold red"),
+                ),
+            )
+    return table
 
 
 def write_verdicts(judgements: Sequence[Judgement], csv: Path, markdown: Path, page: Path, made_of: Origin) -> None:

@@ -36,7 +36,7 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
     inputs: list[Path] = []
     asked: list[Asked] = []
     for name, experiment in project.experiments.items():
-        judgements += _judged(experiment, metrics[name])
+        judgements += judged(experiment, metrics[name])
         inputs += metrics[name]
         asked.append(experiment.asked("labels", "published"))
         for folder in sorted(kept.glob(f"*/{name}")):
@@ -44,7 +44,7 @@ def verify(project: Project, metrics: Mapping[str, Sequence[Path]], kept: Path, 
             if scale != project.scale:
                 files = results_in(folder)
                 theirs = project.at(scale).experiments[name]
-                judgements += [one for one in _judged(theirs, files) if one.seeds]
+                judgements += [one for one in judged(theirs, files) if one.seeds]
                 inputs += files
                 asked.append(theirs.asked("labels", "published"))
     if not inputs:
@@ -59,7 +59,8 @@ def results_in(folder: Path) -> list[Path]:
     return sorted([*folder.rglob("metrics.csv"), *folder.glob("floor.csv")])
 
 
-def _judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgement]:
+def judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgement]:
+    """A judgement for each number that was published about an experiment; ``files`` as from :func:`results_in`."""
     floors = [file for file in files if file.name == "floor.csv"]
     runs = [file for file in files if file.name == "metrics.csv"]
     title = f"{experiment.name} ({experiment.scale})"

@@ -1,0 +1,161 @@
+"""What the metrics of a tiny project say again, and what is said once one of them, or a reference, is another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from am.config import merge, read_yaml, write_yaml
+
+METRICS = "kept/tiny/atom/am/seed1/metrics.csv"
+PUBLISHED = {"method": "am", "metric": "mmd", "confidence": "restated", "source": "a page", "claim": "It works."}
+
+
+@pytest.fixture
+def project(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings, and the metrics that would be committed."""
+    for file in (chain / "results/tiny/atom").rglob("*.csv"):
+        if file.name in ("metrics.csv", "floor.csv"):
+            kept = tmp_path / "kept/tiny/atom" / file.relative_to(chain / "results/tiny/atom")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, kept)
+    shutil.copytree(chain / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    publish(tmp_path, value=mean(tmp_path))
+    return tmp_path
+
+
+def mean(project: Path) -> float:
+    frames = [pd.read_csv(file) for file in (project / "kept/tiny/atom/am").rglob("metrics.csv")]
+    every = pd.concat(frames)
+    return float(every[every["metric"] == "mmd"]["value"].mean())
+
+
+def publish(project: Path, **changes: Any) -> None:
+    file = project / "config/experiments/atom.yaml"
+    write_yaml(merge(read_yaml(file), {"published": [{**PUBLISHED, **changes}]}), file)
+
+
+def review(am: Any, *more: str) -> tuple[int, list[str], str]:
+    """Exit status, what it found wrong, and all that it printed."""
+    outcome = am("review", "--kept", "kept", "--out", "made", *more)
+    faults = [line.removeprefix("FAULT: ") for line in outcome.out.splitlines() if line.startswith("FAULT: ")]
+    return outcome.code, faults, outcome.out
+
+
+def test_the_same_metrics_give_the_same_tables_and_verdicts(project: Path, chain: Path, am: Any) -> None:
+    assert review(am, "--accept")[:2] == (0, [])
+    code, faults, printed = review(am)
+    assert (code, faults) == (0, [])
+    for part in ("It works.", "a page", "(restated)", "reproduced", "floor ", "oracle ", "The interval of ours"):
+        assert part in printed
+    # As the workflow's own steps made them, but for what runs cost, which is not among the metrics.
+    costs = ["nfe", "train_seconds", "sample_seconds", "published", "published_spread", "confidence"]
+    ours, theirs = (
+        pd.read_csv(file).drop(columns=costs)
+        for file in ("made/tiny/tables/atom.csv", chain / "results/tiny/tables/atom.csv")
+    )
+    pd.testing.assert_frame_equal(ours, theirs)
+    made = {path.relative_to(project / "made").as_posix() for path in (project / "made").rglob("*.??*")}
+    assert {"verdict.html", "verdict.md", "tiny/figures/atom_times.pdf", "tiny/tables/atom_times.md"} <= made
+
+
+def test_nothing_to_compare_with_is_a_fault(project: Path, am: Any) -> None:
+    code, faults, _ = review(am)
+    assert code == 1
+    assert [fault.split(": ", 1)[0] for fault in faults] == ["kept/tiny/tables/atom.csv", "kept/verdict.csv"]
+
+
+@pytest.mark.parametrize(("factor", "noticed"), [(1 + 1e-9, False), (1.001, True)])
+def test_one_number_that_is_another_is_named(project: Path, am: Any, factor: float, noticed: bool) -> None:
+    review(am, "--accept")
+    table = pd.read_csv(METRICS)
+    table.loc[0, "value"] *= factor
+    table.to_csv(METRICS, index=False)
+    code, faults, _ = review(am)
+    assert code == noticed
+    assert bool(faults) is noticed
+    if noticed:
+        assert any(fault.startswith(f"atom, am, {table.loc[0, 'metric']}: mean is ") for fault in faults)
+        assert all(", am, " in fault for fault in faults)  # and no other method
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "row"),
+    [
+        ("kept/tiny/atom/floor.csv", "value", -1),
+        ("kept/tiny/tables/atom.csv", "high", 2),
+        ("kept/verdict.csv", "low", 0),
+    ],
+)
+def test_neither_the_floor_nor_a_reference_may_change(project: Path, am: Any, file: str, column: str, row: int) -> None:
+    review(am, "--accept")
+    table = pd.read_csv(file)
+    table.loc[table.index[row], column] *= 1.01
+    table.to_csv(file, index=False)
+    code, faults, _ = review(am)
+    assert code == 1
+    assert all(column in fault or "floor" in fault for fault in faults)
+
+
+def test_a_run_that_is_gone_is_named(project: Path, am: Any) -> None:
+    review(am, "--accept")
+    shutil.rmtree(project / "kept/tiny/atom/am")
+    code, faults, printed = review(am)
+    assert code == 1
+    assert "not run" in printed
+    assert any(fault.startswith("atom, am, mmd: seeds is 0") for fault in faults)
+    assert any("verdict is not run" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("factor", "expect", "holds"),
+    [
+        (1e-6, "reproduced", False),
+        (1e-6, ["reproduced", "worse"], True),
+        (1e6, None, True),  # better, as far as anybody claims
+        (1e6, ["reproduced", "worse"], False),
+        (1.0, ["better"], False),
+    ],
+)
+def test_a_claim_that_does_not_hold_is_a_fault(project: Path, am: Any, factor: float, expect: Any, holds: bool) -> None:
+    # Of two seeds, so near to each other that the interval is narrow.
+    shutil.copy(METRICS, "kept/tiny/atom/am/seed0/metrics.csv")
+    table = pd.read_csv(METRICS).assign(seed=0)
+    table.assign(value=table["value"] * 1.001).to_csv("kept/tiny/atom/am/seed0/metrics.csv", index=False)
+    publish(project, value=mean(project) * factor, **({"expect": expect} if expect else {}))
+    code, faults, _ = review(am, "--accept")
+    assert code == (not holds)
+    assert bool(faults) is not holds
+    assert all("the claim needs" in fault for fault in faults)
+
+
+def test_one_seed_is_told(project: Path, am: Any) -> None:
+    shutil.rmtree(project / "kept/tiny/atom/am/seed0")
+    publish(project, value=mean(project), source="[a page]")
+    printed = review(am, "--accept")[2]
+    assert "[no interval: 1 seed]" in printed
+    assert "[a page]" in printed
+
+
+def test_what_was_never_run_is_told_and_is_no_fault(project: Path, am: Any) -> None:
+    publish(project, method="of others", value=1.0)
+    code, faults, printed = review(am, "--accept")
+    assert (code, faults) == (0, [])
+    assert "not run" in printed
+
+
+def test_results_of_what_there_is_not_are_refused(project: Path, am: Any) -> None:
+    shutil.copytree("kept/tiny/atom", "kept/tiny/atmo")
+    assert am("review", "--kept", "kept", "--out", "made").sentence == (
+        "kept: there is no experiment 'atmo'; did you mean 'atom'?"
+    )
+    assert am("review", "--kept", "nothing", "--out", "made").sentence == "nothing: there are no results to review"
+    shutil.rmtree("kept/tiny/atmo")
+    Path("kept/tiny/atom/floor.csv").unlink()
+    assert am("review", "--kept", "kept", "--out", "made").sentence == "atom: there is no floor.csv beside its metrics"

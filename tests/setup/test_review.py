@@ -1,0 +1,66 @@
+"""`make verify` in a fresh clone: the committed results are what their references say, and no number can be changed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ..project import ROOT, ProjectCopy
+
+METRICS = sorted(path.relative_to(ROOT) for path in (ROOT / "results/expected").rglob("metrics.csv"))
+
+
+@pytest.fixture
+def clone(project: ProjectCopy) -> ProjectCopy:
+    """A copy that reaches no network."""
+    project.go_offline()
+    return project
+
+
+def faults(run: subprocess.CompletedProcess[str]) -> list[str]:
+    assert run.returncode in (0, 1), run.stdout
+    found = [line for line in run.stdout.splitlines() if line.startswith("FAULT: ")]
+    assert bool(found) == (run.returncode == 1), run.stdout
+    return found
+
+
+def test_make_verify_reviews_the_committed_results() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "verify"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    assert printed.splitlines()[-1] == "am review"
+
+
+def test_they_are_what_their_references_say(clone: ProjectCopy) -> None:
+    clone.hide("torch")
+    run = clone.call("am", "review")
+    assert faults(run) == []
+    assert "reproduced" in run.stdout
+    for kind in ("csv", "md", "html"):
+        assert (clone.folder / f"results/verify/verdict.{kind}").stat().st_size > 1000
+    # Every experiment that was kept has its tables and its figure.
+    for folder in {path.parents[2].relative_to("results/expected") for path in METRICS}:
+        scale, name = folder.parts
+        for file in (f"tables/{name}.csv", f"tables/{name}_times.md", f"figures/{name}_times.png"):
+            assert (clone.folder / "results/verify" / scale / file).is_file()
+
+
+@pytest.mark.parametrize("which", [0, len(METRICS) // 2, -1])
+def test_one_number_that_was_changed_is_named(clone: ProjectCopy, which: int) -> None:
+    file: Path = clone.folder / METRICS[which]
+    table = pd.read_csv(file, float_precision="round_trip")
+    row = table.index[-1]
+    table.loc[row, "value"] *= 1.05
+    table.to_csv(file, index=False)
+    found = faults(clone.call("am", "review"))
+    where = ", ".join(str(table.loc[row, key]) for key in ("experiment", "method", "metric"))
+    assert any(fault.startswith(f"FAULT: {where}: mean is ") for fault in found)
+
+
+def test_a_published_value_that_was_changed_is_named(clone: ProjectCopy) -> None:
+    clone.edit("config/experiments/hydrogen.yaml", "value: 4.71e-2", "value: 4.71e-4")
+    found = faults(clone.call("am", "review"))
+    assert any(fault.startswith("FAULT: hydrogen, ald_ssm, mmd: published is 0.000471, ") for fault in found)
