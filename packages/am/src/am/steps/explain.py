@@ -119,7 +119,7 @@ def summary(root: Node) -> str:
     found = [f"{_shown(node.path)}: {finding}" for node in nodes for finding in node.findings]
     if not found:
         return f"{len(nodes)} files, all as they were recorded."
-    return "\n".join([f"{len(nodes)} files; this does not hold any more:", *found])
+    return "\n".join([f"{len(nodes)} files; not all is as it was recorded:", *found])
 
 
 class _Explainer:
