@@ -123,6 +123,10 @@ class RunConfig(Settings):
         """Changes when, and only when, a setting that samples depend on does."""
         return digest(self.model_dump(mode="json", exclude={"about"}))
 
+    def asked(self, where: Path) -> Asked:
+        """The settings that samples depend on, as an origin records them; they stand ``where``."""
+        return Asked(file=named(where), keys=["sampling"], sha256=self.sampling_digest)
+
     def code_digest(self, step: str) -> str:
         """Digest of the code that ``step`` runs for this method on this data set."""
         return step_digest(step, f"am.methods.{self.method}", f"am.datasets.{self.dataset['name']}")

@@ -149,6 +149,11 @@ def test_settings_that_changed_make_stale_what_depends_on_them_and_nothing_else(
     assert all(finding.startswith("stale: what counts of ") for said in found.values() for finding in said)
 
 
+def test_the_metric_along_training_depends_on_how_samples_are_drawn(project: Path, explain: Explain) -> None:
+    change(project / f"{RESULTS}/atom/am/config.yaml", {"sampling": {"solver": {"method": "euler"}}})
+    assert f"{SEED}/history.csv" in findings(explain(f"{RESULTS}/figures/iterations.png"))
+
+
 def test_code_that_changed_makes_stale(project: Path, explain: Explain) -> None:
     """As seen from a record of other code, which is what the code of then is now."""
     beside = sidecar(project / METRICS)

@@ -66,7 +66,9 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     fixed["n_samples"] = min(n, metric.max_points or n)
     _write(({**fixed, **row} for row in rows), HISTORY_COLUMNS, out)
     code = ["evaluate", f"am.methods.{run.method}"]
-    write_origin(out, plan.origin(code, [data, weights], config, "times", "metrics", "history_samples"))
+    made_of = plan.origin(code, [data, weights], config, "times", "metrics", "history_samples")
+    made_of["settings"].append(run.asked(run_config))
+    write_origin(out, made_of)
 
 
 def _against_truth(

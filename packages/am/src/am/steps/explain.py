@@ -263,6 +263,8 @@ def _settings_now(file: Path, asked: _Asked) -> str:
     if file.name == "settings.yaml":
         told = read_yaml(file)
         return digest({key: told[key] for key in asked.keys})
+    if asked.keys == ("sampling",):
+        return read_run(file).sampling_digest
     return read_data_config(file).asked(*asked.keys)
 
 
