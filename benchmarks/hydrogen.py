@@ -52,7 +52,8 @@ def main() -> None:
         experiment = ("--project", PROJECT / "config", "--scale", "laptop", "--experiment", "hydrogen")
         am("resolve", *experiment, "--out", folder / "config.yaml")
         am("resolve", *experiment, "--run", "am", "--out", folder / "run.yaml")
-        am("prepare", "--config", folder / "config.yaml", "--out", folder / "data.h5ad")
+        each = [argument for seed in range(seeds) for argument in ("--seed", seed)]
+        am("prepare", "--config", folder / "config.yaml", *each, "--out", folder / "data.h5ad")
         prepared = time.monotonic() - start
         with ThreadPoolExecutor(jobs) as pool:
             results = list(pool.map(lambda seed: one_seed(folder, seed), range(seeds)))
