@@ -28,9 +28,8 @@ def faults(run: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def test_make_verify_reviews_the_committed_results() -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", "verify"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
-    ).stdout
+    command = ["make", "--dry-run", "--no-print-directory", "verify"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
     assert printed.splitlines()[-1] == "am review"
 
 
