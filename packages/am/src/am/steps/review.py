@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
     return judgements, faults
 
 
-def _claims(of_scales: Any) -> list[Judgement]:
+def _claims(of_scales: Iterable[Sequence[Judgement]]) -> list[Judgement]:
     """What was run, at whatever scale; and once what was published and never run."""
     every = [one for judgements in of_scales for one in judgements]
     chosen = [one for one in every if one.seeds]

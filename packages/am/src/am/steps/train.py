@@ -11,7 +11,7 @@ import torch
 from am.config import digest
 from am.data.snapshots import read_snapshots
 from am.randomness import derive_seed, generator
-from am.results.files import atomic
+from am.results.files import atomic, remove_folder
 from am.results.provenance import collect, file_sha256, peak_memory, write_provenance
 from am.runs import build_trained_method, read_run
 from am.training.checkpoint import write_tensors
@@ -81,12 +81,4 @@ def train(
             peak_memory_bytes=peak_memory(),
         )
         write_provenance(record, folder / "training.json")
-        _remove(folder / "state")
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder so that it never exists in part, whenever this is killed."""
-    rest = folder.with_name(f"{folder.name}.removed")
-    shutil.rmtree(rest, ignore_errors=True)
-    folder.rename(rest)
-    shutil.rmtree(rest)
+        remove_folder(folder / "state")
