@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from am import plugins
-from am.data.raw import find_raw
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.datasets.contract import Dataset
 from am.marginals.finite import FiniteMarginals
@@ -31,12 +30,12 @@ Prepare = Callable[..., Path]
 
 def dataset_named(name: str) -> Dataset:
     kind = plugins.load("am.datasets", name).DATASET
-    for file in kind.files:
-        try:
-            find_raw(*file)
-        except DataError as error:
-            pytest.skip(str(error))
-    return kind(kind.settings_type())
+    dataset: Dataset = kind(kind.settings_type())
+    try:
+        dataset.sources()
+    except DataError as error:
+        pytest.skip(str(error))
+    return dataset
 
 
 def two_times(name: str) -> tuple[float, float]:
