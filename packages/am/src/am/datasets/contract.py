@@ -14,6 +14,9 @@ from am.config import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from am.data.snapshots import Array
     from am.marginals.marginals import Marginals
     from am.marginals.snapshots import SnapshotPath
@@ -51,6 +54,11 @@ class Dataset(ABC):
     """Unit of all coordinates, for figures."""
     files: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Source and name of each file of the registry that it is read from."""
+    image_shape: tuple[int, int, int] | None = None
+    """(c, h, w) where the leading c h w coordinates of a point are an image in this order, of values in [-1, 1].
+
+    Coordinates after them are what the image is conditioned on, and never move.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -83,6 +91,10 @@ class Dataset(ABC):
     def population(self) -> Marginals:
         """All that is known of the truth, test points among it: what the floor is measured between."""
         return self.truth()
+
+    def labelled_images(self) -> tuple[Array, NDArray[np.int64]] | None:
+        """Training images (n, d) and the class of each (n,); None where there are no classes."""
+        return None
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """The training points of ``data``, for methods that learn from snapshots alone."""
