@@ -36,3 +36,13 @@ class VelocitySettings(Settings):
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
     time_features: PositiveInt = Field(default=4, description="cosines of time that it sees")
+
+
+class OTFlowSettings(Settings):
+    """The potential of OT-Flow: a residual network, a quadratic and a linear term of place and time."""
+
+    width: PositiveInt = Field(default=32, description="units of a layer")
+    depth: int = Field(default=2, ge=2, description="number of layers, of which all but the first are residual")
+    rank: PositiveInt = Field(
+        default=10, description="largest rank of the quadratic, which has that of the data at most"
+    )
