@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from am.dynamics.sde import simulate
+from am.dynamics.sde import diffuse, simulate
 from am.dynamics.settings import SdeSettings
 
 RATE, SIGMA = 2.0, 0.8
@@ -155,3 +155,84 @@ def test_errors_are_clear() -> None:
         simulate(relaxation, 1.0, start, torch.tensor([1.0, 0.5]), SdeSettings(), generator())
     with pytest.raises(ValueError, match="diverges"):
         simulate(lambda t, x: x**3, 1.0, 10 * start, torch.tensor([0.0, 1.0]), SdeSettings(), generator())
+
+
+RATES = torch.tensor([2.0, 0.5], dtype=torch.float64)
+STRENGTHS = torch.tensor([0.8, -0.3], dtype=torch.float64)
+
+
+def test_each_coordinate_has_noise_of_its_own_strength() -> None:
+    """An Ornstein-Uhlenbeck process in each: mean x exp(-a t), variance s^2 (1 - exp(-2 a t)) / (2 a)."""
+    n, start = 40_000, torch.tensor([1.5, -2.0], dtype=torch.float64)
+    times = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
+    path = diffuse(
+        lambda t, x: -RATES * x, lambda t, x: STRENGTHS.expand_as(x), start.expand(n, 2), times, 200, generator()
+    )
+    assert path.nfe == 150
+    for time, x in zip((times - times[0])[1:], path.x[1:], strict=True):
+        variance = STRENGTHS**2 * (1 - (-2 * RATES * time).exp()) / (2 * RATES)
+        bias = 2e-2 * variance  # of the step, and three standard errors of a variance
+        assert bool(((x.var(0) - variance).abs() < bias + 3 * variance * math.sqrt(2 / n)).all())
+        error = (x.mean(0) - start * (-RATES * time).exp()).abs()
+        assert bool((error < 5e-3 * start.abs() + 3 * (variance / n).sqrt()).all())
+
+
+def test_noise_that_depends_on_the_place_is_taken_in_the_sense_of_ito() -> None:
+    """dx = s x dW keeps its mean, (Stratonovich's would grow), and its second moment grows as exp(s^2 t)."""
+    n, s = 200_000, 0.5
+    start = torch.ones(n, 1, dtype=torch.float64)
+    x = diffuse(lambda t, x: 0 * x, lambda t, x: s * x, start, TIMES, 50, generator()).x[-1]
+    assert float(x.mean()) == pytest.approx(1, abs=4 * math.sqrt((math.exp(s**2) - 1) / n))
+    assert math.exp(s**2 / 2) - 1 > 0.1
+    assert float(x.square().mean()) == pytest.approx(math.exp(s**2), rel=0.02)
+
+
+def test_both_fields_are_asked_when_the_step_begins() -> None:
+    asked: dict[str, list[float]] = {"drift": [], "sigma": []}
+
+    def field(name: str, time: Tensor, x: Tensor) -> Tensor:
+        assert time.shape == (3,)
+        asked[name].append(float(time[0]))
+        return torch.ones_like(x)
+
+    diffuse(
+        lambda t, x: field("drift", t, x),
+        lambda t, x: field("sigma", t, x),
+        torch.zeros(3, 2),
+        torch.tensor([0.5, 0.75, 1.0]),
+        8,
+        generator(),
+    )
+    assert asked["drift"] == asked["sigma"] == [0.5, 0.625, 0.75, 0.875]
+
+
+def test_constant_noise_is_what_simulate_makes() -> None:
+    start, times = torch.randn(5, 2, generator=generator(3)), torch.linspace(0, 1, 3)
+    ours = diffuse(relaxation, lambda t, x: torch.full_like(x, SIGMA), start, times, 20, generator())
+    theirs = simulate(relaxation, SIGMA, start, times, SdeSettings(steps=20), generator())
+    torch.testing.assert_close(ours.x, theirs.x)
+    assert ours.nfe == theirs.nfe
+
+
+def test_the_end_can_be_differentiated_in_start_drift_and_noise() -> None:
+    numbers = torch.tensor([2.0, 0.8, 1.5], dtype=torch.float64, requires_grad=True)
+
+    def end(values: Tensor) -> Tensor:
+        rate, sigma, start = values
+        x = start.expand(20, 1)
+        return (
+            diffuse(lambda t, x: -rate * x.sin(), lambda t, x: sigma * x.cos(), x, TIMES, 20, generator()).x[-1].sum()
+        )
+
+    (gradient,) = torch.autograd.grad(end(numbers), numbers)
+    for i, step in enumerate(1e-5 * torch.eye(3, dtype=torch.float64)):
+        slope = (end(numbers + step) - end(numbers - step)) / 2e-5
+        assert float(gradient[i]) == pytest.approx(float(slope.detach()), rel=1e-6)
+
+
+def test_errors_of_diffusions_are_clear() -> None:
+    start = torch.ones(4, 2)
+    with pytest.raises(ValueError, match="at least two increasing numbers"):
+        diffuse(relaxation, relaxation, start, torch.tensor([1.0, 0.5]), 10, generator())
+    with pytest.raises(ValueError, match="diverges"):
+        diffuse(lambda t, x: 1e30 * x**3, relaxation, start, torch.tensor([0.0, 1.0]), 10, generator())

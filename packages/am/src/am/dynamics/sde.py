@@ -1,8 +1,9 @@
-"""Stochastic dynamics: dx = b_t(x) dt + sigma dW."""
+"""Stochastic dynamics: dx = b_t(x) dt + sigma dW, with a number or a field for sigma."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -55,6 +56,43 @@ def simulate(
             if settings.method == "heun":
                 slope = (slope + field(time + dt, x + dt * slope + kick)) / 2
             x = x + dt * slope + kick
+        path.append(x)
+    check_finite(x)
+    return Trajectory(torch.stack(path), field.nfe)
+
+
+def diffuse(
+    drift: Field, sigma: Field, start: Tensor, times: Tensor, steps: int, generator: torch.Generator
+) -> Trajectory:
+    """Move particles along a drift with noise that is independent in each coordinate, as strong as a field says.
+
+    Euler-Maruyama; Ito's sense of the noise, and weak order 1 (Kloeden and Platen 1992, chapter 14). The result can
+    be differentiated in ``start`` and in whatever both fields depend on, while gradients are enabled.
+
+    Parameters
+    ----------
+    drift, sigma
+        (n,) times, (n, d) points -> (n, d); sigma in units of length per square root of time.
+    start, times
+        (n, d) positions at ``times[0]``; (T,) increasing times.
+    steps
+        Equal steps per unit of time.
+
+    Raises
+    ------
+    DynamicsError
+        Times that do not increase, or a particle that left the finite numbers.
+    """
+    check_times(times)
+    field = CountedField(drift)
+    x, path = start, [start]
+    for begin, end in pairwise(times.tolist()):
+        count = step_count(begin, end, steps)
+        dt = (end - begin) / count
+        for i in range(count):
+            time = x.new_tensor(begin + i * dt)
+            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            x = x + dt * field(time, x) + math.sqrt(dt) * sigma(time.expand(len(x)), x) * noise
         path.append(x)
     check_finite(x)
     return Trajectory(torch.stack(path), field.nfe)
