@@ -46,3 +46,10 @@ class OTFlowSettings(Settings):
     rank: PositiveInt = Field(
         default=10, description="largest rank of the quadratic, which has that of the data at most"
     )
+
+
+class DiffusionSettings(Settings):
+    """The network behind the noise of a stochastic differential equation."""
+
+    width: PositiveInt = Field(default=16, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=2, description="number of hidden layers")

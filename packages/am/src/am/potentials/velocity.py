@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,14 @@ class BridgeNetwork(nn.Module):
         return self.velocity(time, x) + self.score(time, x)
 
 
-def fit_scale(network: VelocityNetwork | BridgeNetwork, marginals: Marginals, generator: torch.Generator) -> None:
+class Scaled(Protocol):
+    """A network whose inputs are divided by the spread of the data."""
+
+    def fit_scale(self, points: Tensor) -> None:
+        """Take centre and spread from (n, d) points."""
+
+
+def fit_scale(network: Scaled, marginals: Marginals, generator: torch.Generator) -> None:
     """Fit the scale of a network to points of ``marginals`` at uniform times."""
     time = torch.rand(4096, generator=generator, device=generator.device)
     network.fit_scale(marginals.sample(time, generator).to("cpu"))
