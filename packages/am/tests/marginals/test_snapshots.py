@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from am.marginals import snapshots
-from am.marginals.snapshots import SnapshotPath, transport_plan
+from am.marginals.snapshots import SnapshotPath, transport_plan, unbalanced_plan
 from am.randomness import generator
 
 KNOTS = [0.0, 1 / 7, 1 / 3, 1.0]  # single precision rounds some of them up and some down
@@ -43,7 +43,7 @@ def chi_squared(index: Tensor, cells: int) -> float:
     return float(((torch.bincount(index, minlength=cells) - expected) ** 2 / expected).sum())
 
 
-@pytest.mark.parametrize("coupling", ["optimal", "independent"])
+@pytest.mark.parametrize("coupling", ["optimal", "unbalanced", "independent"])
 @pytest.mark.parametrize("snapshot", range(4))
 def test_at_observed_times_it_is_the_snapshot(coupling: Any, snapshot: int) -> None:
     points = clouds(8, 10, 6, 9)
@@ -135,13 +135,52 @@ def test_above_the_largest_plan_minibatches_are_coupled(monkeypatch: pytest.Monk
     assert chi_squared(indices(torch.cat(ends), y), 200) < 267  # 99.9 % quantile at 199 degrees of freedom
 
 
+def test_unbalanced_plans_are_stationary() -> None:
+    """Where mass is joined, cost and the logarithms of how far both marginals are from theirs add up to nothing."""
+    x, y, relaxation = cloud(6, "x", dtype=torch.float64), cloud(8, "y", dtype=torch.float64) + 0.5, 2.0
+    i, j, first, _ = unbalanced_plan(x, y, relaxation)
+    shares = torch.zeros(6, 8, dtype=torch.float64)
+    shares[i, j] = first
+    cost = torch.cdist(x, y).square()
+    # From the shares of each row to the plan: its rows' masses follow from stationarity along one pair of each row.
+    log_row = torch.zeros(6, dtype=torch.float64)
+    for _ in range(2000):
+        column = (log_row.exp()[:, None] / 6 * shares).sum(0)
+        best = shares.argmax(1)
+        log_row = 0.5 * log_row - 0.5 * (cost[range(6), best] / relaxation + torch.log(8 * column[best]))
+    column = (log_row.exp()[:, None] / 6 * shares).sum(0)
+    slack = cost / relaxation + log_row[:, None] + torch.log(8 * column)
+    np.testing.assert_allclose(slack[shares > 0.01].numpy(), 0, atol=2e-2)
+    assert float(slack.min()) > -2e-2
+
+
+@pytest.mark.parametrize("full", [10**6, 1])
+@pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
+def test_mass_that_is_far_from_any_partner_grows_where_it_is(
+    time: float, full: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups far apart, of which one grows from a fifth to four fifths: nothing lies between them."""
+    monkeypatch.setattr(snapshots, "FULL_PLAN", full)
+
+    def groups(few: int, many: int, name: str) -> Tensor:
+        return torch.cat([cloud(few, name) / 10, cloud(many, name) / 10 + 20])
+
+    points = [groups(40, 160, "first"), groups(160, 40, "second")]
+    x = SnapshotPath(points, [0, 1], "unbalanced").sample(torch.full((500,), time), generator("draw"))
+    near = (x < 10).all(1)
+    assert bool(((x.abs() < 1).all(1) | ((x - 20).abs() < 1).all(1)).all())
+    assert float(near.double().mean()) == pytest.approx(0.2 + 0.6 * time, abs=0.1)
+    moved = SnapshotPath(points, [0, 1]).sample(torch.full((500,), time), generator("draw"))
+    assert float(((moved > 1) & (moved < 19)).all(1).double().mean()) > 0.4
+
+
 def test_particles_of_a_snapshot_come_back() -> None:
     path = SnapshotPath(clouds(6, 4), [0, 1])
     index = indices(path.draw(1, 4000, generator("draw")), path.points[1])
     assert chi_squared(index, 4) < 16.3  # 99.9 % quantile at 3 degrees of freedom
 
 
-@pytest.mark.parametrize(("coupling", "full"), list(product(["optimal", "independent"], [10**6, 1])))
+@pytest.mark.parametrize(("coupling", "full"), list(product(["optimal", "unbalanced", "independent"], [10**6, 1])))
 def test_the_generator_is_the_only_randomness(coupling: Any, full: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "FULL_PLAN", full)
     time = torch.rand(50, generator=generator("time"))

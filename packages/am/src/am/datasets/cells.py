@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from am import config
 from am.config import Settings
@@ -30,8 +30,11 @@ Flags = NDArray[np.bool_]
 class PathSettings(Settings):
     """What lies between two snapshots."""
 
-    coupling: Literal["optimal", "independent"] = Field(
+    coupling: Literal["optimal", "unbalanced", "independent"] = Field(
         default="optimal", description="which cells of two snapshots are joined by lines"
+    )
+    relaxation: PositiveFloat = Field(
+        default=1.0, description="unbalanced: what making or losing mass costs, as the square of a distance"
     )
     smoothing: NonNegativeFloat = Field(
         default=0.0, description="noise around lines, sigma of a Brownian bridge of duration 1"
@@ -122,7 +125,7 @@ class CellDataset(Dataset):
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """The same."""
-        return path_through(data, self.settings.path.coupling, self.settings.path.smoothing)
+        return path_through(data, **self.settings.path.model_dump())
 
     def truth(self, data: Path | None = None) -> FiniteMarginals:
         """The cells that judge nothing, of a held-out time too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from am.data.snapshots import Array
     from am.marginals.marginals import Marginals
-    from am.marginals.snapshots import SnapshotPath
+    from am.marginals.snapshots import Coupling, SnapshotPath
 
 
 def _quotient(value: Any) -> Any:
@@ -125,9 +125,11 @@ class Dataset(ABC):
 
 
 def path_through(
-    data: Path, coupling: Literal["optimal", "independent"] = "optimal", smoothing: float = 0.0
+    data: Path, coupling: Coupling = "optimal", smoothing: float = 0.0, relaxation: float = 1.0
 ) -> SnapshotPath:
     """A path through the training points of a ``data.h5ad``, and through no other of its points.
+
+    What else is asked for is described in :class:`am.marginals.snapshots.SnapshotPath`.
 
     Raises
     ------
@@ -145,6 +147,6 @@ def path_through(
     times = np.unique(points.time[train]).tolist()
     try:
         parts = [torch.from_numpy(points.x[train & (points.time == time)]) for time in times]
-        return SnapshotPath(parts, times, coupling, smoothing)
+        return SnapshotPath(parts, times, coupling, smoothing, relaxation)
     except ValueError as error:
         raise DataError(f"{data}: {error}") from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from am.data.snapshots import Array
-    from am.marginals.marginals import Marginals, ScoredMarginals
+    from am.marginals.marginals import Marginals
     from am.marginals.snapshots import SnapshotPath
 
 
@@ -39,7 +39,7 @@ class SyntheticDataset(Dataset):
     columns: tuple[str, ...] = ("x", "y")
 
     @abstractmethod
-    def truth(self, data: Path | None = None) -> ScoredMarginals:
+    def truth(self, data: Path | None = None) -> Marginals:
         """The exact marginals."""
 
     @property
@@ -55,7 +55,7 @@ class SyntheticDataset(Dataset):
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """A path through the snapshots in ``data``."""
-        return path_through(data, self.settings.path.coupling, self.settings.path.smoothing)
+        return path_through(data, **self.settings.path.model_dump())
 
     def training_points(self, times: int, size: int, key: str) -> Iterator[tuple[float, Array]]:
         """``size`` points at each of the data set's own time points, however many ``times`` are asked for."""

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 FULL_PLAN = 25_000_000
 """Entries of the largest cost matrix that is solved as a whole; above it, minibatches are coupled."""
+UNBALANCED_STEPS = 500
+"""Iterations for an unbalanced plan."""
+LOST, NEGLIGIBLE = 1e-12, 1e-6
+"""Mass of a point that is as good as without a partner, and share of a point's mass in a pair that is left out."""
+
+Coupling = Literal["optimal", "unbalanced", "independent"]
+
+
+class Plan(NamedTuple):
+    """Pairs of points that are joined, and how likely each is."""
+
+    row: Tensor
+    column: Tensor
+    first: Tensor
+    """Mass of each pair, such that the first points carry equal masses."""
+    second: Tensor
+    """Mass of each pair, such that the second points do: the same where mass is only moved."""
+
+    def draw(self, passed: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Indices of a pair for each of (n,) shares of the way that have passed."""
+        late = torch.zeros_like(passed, dtype=torch.bool)
+        if self.second is not self.first:
+            late = torch.rand(passed.shape, generator=generator, device=passed.device) < passed
+        u = torch.rand(passed.shape, generator=generator, device=passed.device, dtype=torch.float64)
+        levels = (mass.to(passed.device).cumsum(0) for mass in (self.first, self.second))
+        chosen = [torch.searchsorted(level, u * level[-1], right=True) for level in levels]
+        index = torch.where(late, chosen[1], chosen[0]).clamp(max=len(self.row) - 1)
+        return self.row.to(index.device)[index], self.column.to(index.device)[index]
 
 
 class SnapshotPath:
@@ -20,7 +48,9 @@ class SnapshotPath:
 
     .. math:: x_t = (1 - u) x_k + u x_{k+1} + \sigma \sqrt{u (1 - u)}\, \epsilon, \quad u = (t - t_k) / (t_{k+1} - t_k)
 
-    with (x_k, x_{k+1}) from a coupling of the two. At observed times q_t is the snapshot itself.
+    with (x_k, x_{k+1}) from a coupling of the two. At observed times q_t is the snapshot itself. Where the coupling is
+    unbalanced, a pair is as likely as (1 - u) pi_ij / sum_j pi_ij + u pi_ij / sum_i pi_ij: mass that is far from any
+    partner shrinks or grows where it is instead of going there.
 
     Parameters
     ----------
@@ -30,9 +60,12 @@ class SnapshotPath:
         (K,) increasing, from 0 to 1, at least two.
     coupling
         ``optimal``: an optimal-transport plan for squared Euclidean cost, of the whole snapshots while their cost
-        matrix has at most :data:`FULL_PLAN` entries, of each minibatch above that; ``independent``: any pair.
+        matrix has at most :data:`FULL_PLAN` entries, of each minibatch above that; ``unbalanced``: the same, where
+        mass may also be made and lost; ``independent``: any pair.
     smoothing
         sigma, in the units of the points.
+    relaxation
+        What it costs to make or lose mass, in squared units of the points: how far it rather goes.
 
     Raises
     ------
@@ -45,8 +78,9 @@ class SnapshotPath:
         self,
         points: Sequence[Tensor],
         times: Sequence[float],
-        coupling: Literal["optimal", "independent"] = "optimal",
+        coupling: Coupling = "optimal",
         smoothing: float = 0.0,
+        relaxation: float = 1.0,
     ) -> None:
         if len(points) < 2 or len(points) != len(times):
             raise ValueError(f"a path needs two snapshots or more, each with its time; got {len(points)}, {len(times)}")
@@ -64,9 +98,9 @@ class SnapshotPath:
         """For each snapshot, (n_k, d)."""
         self.times = torch.tensor(times, dtype=torch.float64)
         """(K,) float64"""
-        self.coupling, self.smoothing = coupling, smoothing
+        self.coupling, self.smoothing, self.relaxation = coupling, smoothing, relaxation
         self.dimension = int(points[0].shape[1])
-        self._plans: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._plans: dict[int, Plan] = {}
 
     def draw(self, snapshot: int, n: int, generator: torch.Generator) -> Tensor:
         """``n`` particles of a snapshot, with replacement: (n, d)."""
@@ -74,16 +108,12 @@ class SnapshotPath:
         return _to(x, generator)[torch.randint(len(x), (n,), generator=generator, device=generator.device)]
 
     def pairs(self, snapshot: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``n`` coupled particles of a snapshot and of the next: (n, d) and (n, d)."""
-        size = len(self.points[snapshot]) * len(self.points[snapshot + 1])
-        if self.coupling == "optimal" and size <= FULL_PLAN:
-            return self._from_plan(snapshot, n, generator)
-        x, y = self.draw(snapshot, n, generator), self.draw(snapshot + 1, n, generator)
-        if self.coupling == "optimal":
-            i, j, _ = transport_plan(x, y)
-            order = torch.randperm(n, generator=generator, device=generator.device)
-            x, y = x[i.to(x.device)[order]], y[j.to(y.device)[order]]
-        return x, y
+        """``n`` coupled particles of a snapshot and of the next: (n, d) and (n, d).
+
+        Where the coupling is unbalanced, the first are particles of the snapshot, and the second need not be those of
+        the next one alone.
+        """
+        return self._pairs(snapshot, torch.zeros(n, device=generator.device), generator)
 
     def locate(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """Index of the interval that each time lies in, and u, how much of it has passed: (n,) -> (n,), (n,)."""
@@ -98,7 +128,7 @@ class SnapshotPath:
         x = time.new_empty(len(time), self.dimension)
         for k in interval.unique().tolist():
             here = interval == k
-            start, end = (x_k.to(x) for x_k in self.pairs(k, int(here.sum()), generator))
+            start, end = (x_k.to(x) for x_k in self._pairs(k, passed[here], generator))
             u = passed[here, None]
             x[here] = (1 - u) * start + u * end
             if self.smoothing:
@@ -106,14 +136,31 @@ class SnapshotPath:
                 x[here] += self.smoothing * (u * (1 - u)).sqrt() * noise
         return x
 
-    def _from_plan(self, snapshot: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if snapshot not in self._plans:
-            i, j, mass = transport_plan(self.points[snapshot], self.points[snapshot + 1])
-            self._plans[snapshot] = i, j, mass.cumsum(0)
-        i, j, level = (part.to(generator.device) for part in self._plans[snapshot])
-        u = torch.rand(n, generator=generator, device=generator.device, dtype=level.dtype)
-        chosen = torch.searchsorted(level, u * level[-1], right=True).clamp(max=len(level) - 1)
-        return tuple(_to(self.points[snapshot + s], generator)[index[chosen]] for s, index in enumerate((i, j)))  # type: ignore[return-value]
+    def _pairs(self, snapshot: int, passed: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A pair for each share of the way that has passed: (n,) -> (n, d) and (n, d)."""
+        n, ends = len(passed), self.points[snapshot : snapshot + 2]
+        if self.coupling == "independent":
+            return self.draw(snapshot, n, generator), self.draw(snapshot + 1, n, generator)
+        if len(ends[0]) * len(ends[1]) <= FULL_PLAN:
+            if snapshot not in self._plans:
+                self._plans[snapshot] = self._plan(*ends)
+            x, y = (_to(end, generator) for end in ends)
+            i, j = self._plans[snapshot].draw(passed, generator)
+            return x[i], y[j]
+        x, y = self.draw(snapshot, n, generator), self.draw(snapshot + 1, n, generator)
+        plan = self._plan(x, y)
+        if self.coupling == "unbalanced":
+            i, j = plan.draw(passed, generator)
+        else:  # each particle has one partner: all are taken
+            order = torch.randperm(n, generator=generator, device=generator.device)
+            i, j = plan.row.to(order.device)[order], plan.column.to(order.device)[order]
+        return x[i], y[j]
+
+    def _plan(self, x: Tensor, y: Tensor) -> Plan:
+        if self.coupling == "unbalanced":
+            return unbalanced_plan(x, y, self.relaxation)
+        i, j, mass = transport_plan(x, y)
+        return Plan(i, j, mass, mass)
 
 
 def transport_plan(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,6 +175,29 @@ def transport_plan(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     plan = torch.from_numpy(ot.emd([], [], cost.numpy(), numItermax=100_000_000))
     i, j = plan.nonzero(as_tuple=True)
     return i, j, plan[i, j]
+
+
+def unbalanced_plan(x: Tensor, y: Tensor, relaxation: float) -> Plan:
+    """Unbalanced transport of equal masses for squared Euclidean cost: (n, d), (m, d).
+
+    The plan pays ``relaxation`` times the Kullback-Leibler divergence of its marginals from equal masses. Computed by
+    POT, by the majorisation-minimisation of Chapel et al., NeurIPS 2021, which is slow to find its end where
+    ``relaxation`` is far above the squared distances.
+    """
+    import ot
+
+    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().cpu()
+    joined = torch.from_numpy(
+        ot.unbalanced.mm_unbalanced([], [], cost.numpy(), relaxation, numItermax=UNBALANCED_STEPS)
+    )
+    nearest = torch.zeros_like(joined, dtype=torch.bool)
+    for axis in (0, 1):  # a point without a partner within reach keeps the nearest: it hardly weighs there
+        lost = joined.sum(axis, keepdim=True) < LOST
+        nearest |= lost & (cost == cost.min(axis, keepdim=True).values)
+    joined = torch.where(nearest, joined.clamp(min=LOST), joined)
+    first, second = joined / joined.sum(1, keepdim=True), joined / joined.sum(0, keepdim=True)
+    i, j = torch.maximum(first, second).gt(NEGLIGIBLE).nonzero(as_tuple=True)
+    return Plan(i, j, first[i, j], second[i, j])
 
 
 def _to(x: Tensor, generator: torch.Generator) -> Tensor:

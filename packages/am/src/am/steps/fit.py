@@ -244,7 +244,7 @@ def _is_fitted(name: str) -> bool:
 
 def _backwards(path: SnapshotPath) -> SnapshotPath:
     times = (1 - path.times.flip(0)).tolist()
-    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing)
+    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing, path.relaxation)
 
 
 def _cells(
