@@ -24,8 +24,11 @@ def exact_path(name: str) -> Any:
     return build_dataset({"name": name, "learned_from": "path"}, "test").truth()
 
 
-def trained(method: str, path: Any, folder: Path, **training: int) -> tuple[TrainedMethod, Any]:
-    learner = build_method(method, {"potential": TINY, "training": {**TRAINING, **training}}, "test")
+def trained(
+    method: str, path: Any, folder: Path, settings: dict[str, Any] | None = None, **training: int
+) -> tuple[TrainedMethod, Any]:
+    settings = {"potential": TINY, "training": {**TRAINING, **training}} | (settings or {})
+    learner = build_method(method, settings, "test")
     assert isinstance(learner, TrainedMethod)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -59,6 +62,23 @@ def test_unbalanced_action_matching_finds_the_growth_rate(tmp_path: Path) -> Non
     velocity = learner.velocity(network, time, x)
     assert velocity is not None
     assert float(velocity.square().sum(1).mean().sqrt()) < 0.1
+
+
+def test_growth_of_cells_that_move_is_found_where_growing_costs_what_moving_does(tmp_path: Path) -> None:
+    """Marginals alone do not tell growth from motion: lambda does, and with 1 the growth is not that of the cells."""
+    path = exact_path("gene_network")
+    time, x = points(path)
+    exact = path.growth(time, x)
+
+    def correlation(growth: float) -> float:
+        settings = {"growth": growth, "potential": {"width": 64, "depth": 3, "time_features": 2}}
+        learner, network = trained("uam", path, tmp_path / f"{growth}", settings, iterations=800, batch_size=512)
+        found = learner.growth_rate(network, time, x)
+        assert found is not None
+        return float(torch.corrcoef(torch.stack([found, exact]))[0, 1])
+
+    assert correlation(0.1) > 0.9
+    assert correlation(1.0) < 0.8
 
 
 def test_entropic_action_matching_finds_the_drift(tmp_path: Path) -> None:

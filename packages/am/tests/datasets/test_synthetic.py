@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import optimize, stats
 from torch import Tensor
 
 from am import plugins
@@ -24,8 +24,8 @@ from am.randomness import generator
 from am.runs import DataConfig, Evaluation, build_dataset, write_settings
 from am.steps.prepare import prepare
 
-NAMES = ["petals", "growing_mixture", "ornstein_uhlenbeck", "bifurcation"]
-MIXTURES = [name for name in NAMES if name != "ornstein_uhlenbeck"]
+MIXTURES = ["petals", "growing_mixture", "bifurcation"]
+NAMES = [*MIXTURES, "ornstein_uhlenbeck", "gene_network"]
 every_name = pytest.mark.parametrize("name", NAMES)
 STEP = 1e-4
 
@@ -143,6 +143,22 @@ def test_petals_are_edges_around_their_middle(time: float) -> None:
         assert stats.chisquare(nearest).pvalue > 1e-3
         gap = x - edges[distance.argmin(1)]
         assert stats.kstest(gap.ravel(), stats.norm(0, 0.05).cdf).pvalue > 1e-3
+
+
+def test_cells_of_the_network_rest_or_go_where_they_multiply() -> None:
+    """In balance, A makes what decays: (a^2 + b) / (1 + a^2 + b) = decay * a, by a root finder, and B the same."""
+    basal, decay = 0.05, 0.25
+    high = optimize.brentq(lambda a: (a**2 + basal) / (1 + a**2 + basal) - decay * a, 1, 10)
+    path = dataset("gene_network", duration=60.0).truth()
+    x = path.sample(torch.ones(5000), generator("draw"))
+    mostly_a = x[:, 0] > x[:, 1]
+    for gene, cells in ((0, x[mostly_a]), (1, x[~mostly_a])):
+        assert float(cells[:, gene].median()) == pytest.approx(high, rel=0.02)
+        assert float(cells[:, 2].median()) == pytest.approx(0, abs=0.02)
+    # There B divides at (division + death) B^2 / (1 + B^2) - death, and A dies: the shares are those of exponentials.
+    growth = path.growth(torch.ones(2), torch.tensor([[high, 0.0, 0.0], [0.0, high, 0.0]]))
+    assert float(growth[1] - growth[0]) == pytest.approx(60 * 0.1 * high**2 / (1 + high**2), rel=1e-4)
+    assert float((~mostly_a).double().mean()) > 0.9
 
 
 # -- what is learned from --------------------------------------------------------------------------
