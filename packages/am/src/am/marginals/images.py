@@ -123,6 +123,20 @@ class Torus(ImagePath):
         return 2 * (torch.remainder(points + 1, 2) - 1)
 
 
+class CirclePoints:
+    """Points of a torus as points of circles: cosines, then sines, of their pi-fold."""
+
+    def __init__(self, torus: Torus) -> None:
+        channels, height, width = torus.image_shape
+        self.torus, self.dimension = torus, 2 * torus.dimension
+        self.image_shape = (2 * channels, height, width)
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """One point for each entry of ``time``: (n,) -> (n, 2 d)."""
+        angles = math.pi * self.torus.sample(time, generator)
+        return torch.cat([torch.cos(angles), torch.sin(angles)], 1)
+
+
 class Colorization(ImagePath):
     """From grey + 0.1 eps to colours along straight lines, given grey."""
 

@@ -44,11 +44,9 @@ class IndependentFlowMatching(TrainedMethod):
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh velocity network."""
-        from am.potentials.velocity import VelocityNetwork, fit_scale
+        from am.potentials.velocity import build_velocity
 
-        network = VelocityNetwork(marginals.dimension, self.settings.network)
-        fit_scale(network, marginals, generator)
-        return network
+        return build_velocity(self.settings.network, marginals, generator)
 
     def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """Conditional flow matching on fresh minibatches of each interval."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from am.marginals.marginals import Marginals
+from am.marginals.vp import VarianceSchedule
 from am.objectives.path import WEIGHTS, PathSample, TimeWeight
 from am.potentials.score import Score
 
@@ -28,3 +31,24 @@ def denoising_score_matching(
     residual = scale[:, None] * network(sample.time, sample.x) + noise
     error = residual.square().sum(-1) / 2
     return sample.mean(weight.value(sample.time) * error), {"error": sample.mean(error).detach()}
+
+
+class NoisedData:
+    """Points of q_1, noised by a diffusion of age 1 - t.
+
+    A "point" of this path is a row of 2 d numbers: the noised point, and the standard normal noise in it.
+    """
+
+    def __init__(self, marginals: Marginals, schedule: VarianceSchedule, youngest: float) -> None:
+        self.marginals, self.schedule, self.youngest = marginals, schedule, youngest
+        self.dimension = 2 * marginals.dimension
+
+    def age(self, time: Tensor) -> Tensor:
+        """1 - t, and no less than ``youngest``."""
+        return (1 - time).clamp(min=self.youngest)
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """Noised point and noise for each entry of ``time``: (n,) in [0, 1] -> (n, 2 d)."""
+        data, age = self.marginals.sample(torch.ones_like(time), generator), self.age(time)[:, None]
+        noise = torch.randn(data.shape, generator=generator, dtype=data.dtype, device=data.device)
+        return torch.cat([self.schedule.mean(age) * data + self.schedule.scale(age) * noise, noise], 1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from am.marginals.images import CirclePoints, ImagePath, Torus
 from am.marginals.marginals import Marginals
 from am.potentials.mlp import MLP
 from am.potentials.settings import PotentialSettings
@@ -130,8 +131,79 @@ class ReversedPotential(Potential):
         return Derivatives(-value, ds_dt, -ds_dx)
 
 
+class ImagePotential(Potential):
+    """The published action for images, s_t(x) = x . U(t, x), U a :class:`am.potentials.unet.UNet`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        image = self.network(time, x)
+        return (x[:, : image.shape[1]] * image).sum(-1)
+
+
+class ConditionalPotential(Potential):
+    """An action of the first ``moving`` coordinates, given the others, which stay where they are."""
+
+    def __init__(self, potential: Potential, moving: int) -> None:
+        super().__init__()
+        self.potential, self.moving = potential, moving
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        return self.potential(time, x)
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Those of the action, but for the gradient in the given coordinates, which is zero."""
+        value, ds_dt, ds_dx = self.potential.derivatives(time, x)
+        still = ds_dx.new_zeros(len(x), ds_dx.shape[1] - self.moving)
+        return Derivatives(value, ds_dt, torch.cat([ds_dx[:, : self.moving], still], 1))
+
+
+class PeriodicPotential(Potential):
+    """An action on a torus, whose coordinates have period 2: it sees their cosines and sines.
+
+    On a torus only a periodic action has a continuity equation without boundary terms.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        return self.potential(time, torch.cat([torch.cos(math.pi * x), torch.sin(math.pi * x)], 1))
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients by the chain rule through those of the action."""
+        cos, sin = torch.cos(math.pi * x), torch.sin(math.pi * x)
+        value, ds_dt, inner = self.potential.derivatives(time, torch.cat([cos, sin], 1))
+        by_cos, by_sin = inner.chunk(2, 1)
+        return Derivatives(value, ds_dt, math.pi * (by_sin * cos - by_cos * sin))
+
+
 def build_potential(settings: PotentialSettings, marginals: Marginals, generator: torch.Generator) -> Potential:
-    """A fresh potential for ``marginals``; only the scaled kind looks at points of them."""
+    """A fresh potential for ``marginals``; only the scaled kind looks at points of them.
+
+    Raises
+    ------
+    ValueError
+        A U-Net is asked for where points are no images.
+    """
+    if isinstance(marginals, Torus):
+        return PeriodicPotential(build_potential(settings, CirclePoints(marginals), generator))
+    moving = marginals.size if isinstance(marginals, ImagePath) else marginals.dimension
+    potential = _build(settings, marginals, generator)
+    return potential if moving == marginals.dimension else ConditionalPotential(potential, moving)
+
+
+def _build(settings: PotentialSettings, marginals: Marginals, generator: torch.Generator) -> Potential:
+    if settings.kind == "unet":
+        from am.potentials.unet import build_unet
+
+        return ImagePotential(build_unet(settings.unet, marginals))
     if settings.kind == "residual":
         return ResidualPotential(marginals.dimension, settings.width, settings.depth)
     potential = ScaledPotential(marginals.dimension, settings.width, settings.depth, settings.time_features)

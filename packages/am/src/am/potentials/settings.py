@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from am.config import Settings
+
+
+class UNetSettings(Settings):
+    """The network of image models: residual blocks at halved resolutions, joined across (Ho et al. 2020)."""
+
+    channels: PositiveInt = Field(default=32, description="channels at full resolution, a multiple of 32")
+    multipliers: tuple[PositiveInt, ...] = Field(default=(1, 2), description="of channels, one for each resolution")
+    blocks: PositiveInt = Field(default=2, description="residual blocks at each resolution")
+    attention: tuple[PositiveInt, ...] = Field(default=(), description="widths, in pixels, at which there is attention")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of features dropped while training")
+
+    @field_validator("channels")
+    @classmethod
+    def _in_groups(cls, channels: int) -> int:
+        if channels % 32:
+            raise ValueError(f"features are normalised in 32 groups; {channels} is not a multiple of 32")
+        return channels
 
 
 class PotentialSettings(Settings):
     """The network behind an action s_t(x)."""
 
-    kind: Literal["scaled", "residual"] = Field(
+    kind: Literal["scaled", "residual", "unet"] = Field(
         default="scaled",
         description="scaled: inputs divided by their spread, cosine features of time; "
-        "residual: the published s = |x - h(t, x)|^2 / 2 on raw inputs",
+        "residual: the published s = |x - h(t, x)|^2 / 2 on raw inputs; "
+        "unet: the published s = x . h(t, x) for images, h a U-Net",
     )
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
     time_features: PositiveInt = Field(default=4, description="cosines of time that a scaled potential sees")
+    unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
 
 
 class ScoreSettings(Settings):
@@ -33,9 +52,11 @@ class ScoreSettings(Settings):
 class VelocitySettings(Settings):
     """The network behind a velocity, which sees what a scaled potential sees."""
 
+    kind: Literal["mlp", "unet"] = Field(default="mlp", description="mlp: of any points; unet: of images")
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
     time_features: PositiveInt = Field(default=4, description="cosines of time that it sees")
+    unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
 
 
 class OTFlowSettings(Settings):

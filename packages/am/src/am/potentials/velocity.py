@@ -72,3 +72,20 @@ def fit_scale(network: Scaled, marginals: Marginals, generator: torch.Generator)
     """Fit the scale of a network to points of ``marginals`` at uniform times."""
     time = torch.rand(4096, generator=generator, device=generator.device)
     network.fit_scale(marginals.sample(time, generator).to("cpu"))
+
+
+def build_velocity(settings: VelocitySettings, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    """A fresh velocity network for points of ``marginals``.
+
+    Raises
+    ------
+    ValueError
+        A U-Net is asked for where points are no images.
+    """
+    if settings.kind == "unet":
+        from am.potentials.unet import build_unet
+
+        return build_unet(settings.unet, marginals)
+    network = VelocityNetwork(marginals.dimension, settings)
+    fit_scale(network, marginals, generator)
+    return network
