@@ -113,10 +113,15 @@ class ImageDataset(Dataset):
 
     def test_points(self, time: float, size: int, seed: int, key: str) -> Array:
         """Points from the first ``size`` test images, in the same order and with the same noise at every time."""
-        images = self._pixels[~self._images.train]
+        images = self._pixels[self.judging]
         if len(images) < size:
             raise DataError(f"{size} test images asked for, there are {len(images)}")
         return self._points(images[:size], time, key, "test", seed)
+
+    @property
+    def judging(self) -> NDArray[np.bool_]:
+        """(N,) images that start particles and judge them."""
+        return ~self._images.train
 
     def _points(self, images: Array, time: float, *key: object) -> Array:
         import torch

@@ -1,0 +1,232 @@
+"""Data sets of images: what is read, how it is split, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_sample_images
+
+from am.config import ConfigError
+from am.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
+from am.data.registry import find_file
+from am.data.snapshots import DataError, read_snapshots
+from am.datasets.images import ImageDataset
+from am.metrics.settings import Energy
+from am.runs import DataConfig, Evaluation, build_dataset, write_settings
+from am.steps.prepare import prepare
+
+ROOT = Path(__file__).parents[4]
+BATCH = 6
+
+
+def dataset(name: str, **settings: Any) -> ImageDataset:
+    built = build_dataset({"name": name, **settings}, "test")
+    assert isinstance(built, ImageDataset)
+    return built
+
+
+def levels(x: np.ndarray, count: int) -> np.ndarray:
+    """Whole numbers that values in the middle of levels stand for."""
+    value = ((x.astype(float) + 1) * count - 1) / 2
+    np.testing.assert_allclose(value, value.round(), atol=1e-3)
+    return value.round().astype(int)
+
+
+def rows(x: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in x}
+
+
+# -- what is read ----------------------------------------------------------------------------------
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    truth = load_digits()
+    whole = {row.tobytes(): label for row, label in zip(truth.data.astype(int), truth.target, strict=True)}
+    digits = dataset("digits")
+    labelled = digits.labelled_images()
+    assert labelled is not None
+    x, label = labelled
+    assert x.shape == (1297, 64)
+    assert all(whole[row.tobytes()] == number for row, number in zip(levels(x, 17), label, strict=True))
+
+
+def test_patches_are_cut_from_the_photographs() -> None:
+    patches = dataset("natural_patches", short_side=427, stride=1)  # as large as the photographs are
+    images = patches.read()
+    assert images.pixels.shape[1:] == (3, 32, 32)
+    palace = load_sample_images().images[0].transpose(2, 0, 1)
+    border = palace.shape[2] * 3 // 4
+    np.testing.assert_array_equal(images.pixels[0], palace[:, :32, :32])
+    across = border - 31
+    np.testing.assert_array_equal(images.pixels[across + 1], palace[:, 1:33, 1:33])
+    first_judging = images.pixels[np.argmin(images.train)]
+    np.testing.assert_array_equal(first_judging, palace[:, :32, border : border + 32])
+    assert patches.labelled_images() is None
+
+
+# -- how it is split -------------------------------------------------------------------------------
+
+
+def prepared(folder: Path, name: str, times: tuple[float, ...] = (0.5, 1.0), **settings: Any) -> Path:
+    evaluation = Evaluation(times=times, n_samples=20, metrics=(Energy(),))
+    plan = DataConfig(experiment="e", seeds=(0, 1), dataset={"name": name, **settings}, evaluation=evaluation)
+    write_settings(plan, folder / "config.yaml")
+    prepare(folder / "config.yaml", folder / "data.h5ad")
+    return folder / "data.h5ad"
+
+
+def test_test_images_are_never_learned_from(tmp_path: Path) -> None:
+    digits = dataset("digits", test_images=300)
+    path = digits.marginals(prepared(tmp_path, "digits", test_images=300))
+    learned = rows(levels(path.images.numpy(), 17))
+    assert len(path.images) == 1497
+    for seed in (0, 1):
+        judging = digits.test_points(1.0, 300, seed, "key")
+        # Dequantised: noise of less than half a level.
+        value = ((judging.astype(float) + 1) * 17 - 1) / 2
+        assert not learned & rows(value.round().astype(int))
+    assert rows(levels(digits.truth().images.numpy(), 17)) == learned
+
+
+def test_training_images_are_mirrored_and_those_that_judge_are_not(tmp_path: Path) -> None:
+    data = prepared(tmp_path, "digits", flip=True, dequantise=False)
+    digits = dataset("digits", flip=True, dequantise=False)
+    assert digits.marginals(data).flip
+    assert not digits.truth().flip
+    points = read_snapshots(data)
+    np.testing.assert_array_equal(points.test(0, 1.0), points.test(1, 1.0))
+
+
+@pytest.mark.parametrize("task", ["colorization", "superresolution", "inpainting"])
+def test_the_condition_of_a_particle_is_that_of_the_image_that_judges_it(tmp_path: Path, task: str) -> None:
+    data = prepared(tmp_path, "natural_patches", task=task, stride=32)
+    points, patches = read_snapshots(data), dataset("natural_patches", task=task, stride=32)
+    assert len(patches.columns) == len(set(patches.columns)) == points.x.shape[1] > 3072
+    np.testing.assert_array_equal(points.test(0, 0.0)[:, 3072:], points.test(0, 1.0)[:, 3072:])
+    assert not np.array_equal(points.test(0, 0.0)[:, :3072], points.test(0, 1.0)[:, :3072])
+    assert patches.marginals(data).dimension == points.x.shape[1]
+
+
+@pytest.mark.parametrize("task", ["generation", "torus", "vp_diffusion", "colorization", "superresolution"])
+def test_images_come_back_from_the_prepared_file(tmp_path: Path, task: str) -> None:
+    data = prepared(tmp_path, "natural_patches", task=task, stride=32)
+    patches = dataset("natural_patches", task=task, stride=32)
+    learned = rows(levels(patches.truth().images.numpy(), 256))
+    assert rows(levels(patches.marginals(data).images.numpy(), 256)) == learned
+
+
+def test_lines_need_noise_to_start_from(tmp_path: Path) -> None:
+    data = prepared(tmp_path, "natural_patches", task="colorization", stride=32)
+    with pytest.raises(DataError, match="choose from: generation, vp_diffusion"):
+        dataset("natural_patches", task="colorization", stride=32).snapshots(data)
+
+
+def test_more_images_than_there_are_cannot_judge() -> None:
+    with pytest.raises(DataError, match="501 test images asked for, there are 500"):
+        dataset("digits").test_points(1.0, 501, 0, "key")
+
+
+def test_unknown_tasks_are_refused() -> None:
+    with pytest.raises(ConfigError, match="task"):
+        dataset("digits", task="colourisation")
+
+
+# -- CIFAR-10 --------------------------------------------------------------------------------------
+
+
+def batch(name: str, width: int = 3072) -> dict[bytes, Any]:
+    rng = np.random.default_rng(len(name) + ord(name[-1]))
+    data = rng.integers(0, 256, (BATCH, width), dtype=np.uint8)
+    return {b"data": data, b"labels": rng.integers(0, 10, BATCH).tolist()}
+
+
+def pack(folder: Path, content: Callable[[str], Any] = batch, without: str = "") -> Path:
+    archive = folder / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in (*TRAIN, *TEST):
+            if name == without:
+                continue
+            pickled = pickle.dumps(content(name), protocol=4)
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(pickled)
+            tar.addfile(member, io.BytesIO(pickled))
+    return archive
+
+
+def test_batches_come_in_their_order(tmp_path: Path) -> None:
+    pixels, label, learned = read_cifar10(pack(tmp_path))
+    assert pixels.shape == (6 * BATCH, 3, 32, 32)
+    assert learned == 5 * BATCH
+    for i, name in enumerate((*TRAIN, *TEST)):
+        part = slice(i * BATCH, (i + 1) * BATCH)
+        np.testing.assert_array_equal(pixels[part].reshape(BATCH, -1), batch(name)[b"data"])
+        np.testing.assert_array_equal(label[part], batch(name)[b"labels"])
+
+
+def test_it_is_found_in_a_local_folder_and_split_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    data = dataset("cifar10", dequantise=False)
+    assert data.sources() == (archive,)
+    labelled = data.labelled_images()
+    assert labelled is not None
+    assert len(labelled[0]) == 5 * BATCH
+    judging = levels(data.test_points(1.0, BATCH, 0, "key"), 256)
+    np.testing.assert_array_equal(judging, batch(TEST[0])[b"data"])
+    published = dataset("cifar10", dequantise=False, judged_by="train")
+    np.testing.assert_array_equal(levels(published.test_points(1.0, BATCH, 0, "key"), 256), batch(TRAIN[0])[b"data"])
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("trapped"),)
+
+
+def test_pickles_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    archive = pack(tmp_path, lambda name: {**batch(name), b"more": Trap()})
+    with pytest.raises(DataError, match=r"data_batch_1: .*only arrays are allowed"):
+        read_cifar10(archive)
+    assert not Path("trapped").exists()
+
+
+def test_archives_that_are_cut_off_or_no_archives_are_refused(tmp_path: Path) -> None:
+    archive = pack(tmp_path)
+    whole = archive.read_bytes()
+    for content in (whole[: len(whole) // 2], b"<html>not found</html>", b""):
+        archive.write_bytes(content)
+        with pytest.raises(DataError, match="not a whole archive of CIFAR-10"):
+            read_cifar10(archive)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (lambda name: batch(name, 3071), r"shape \(6, 3071\)"),
+        (lambda name: {**batch(name), b"data": batch(name)[b"data"].astype(float)}, "float64"),
+        (lambda name: {**batch(name), b"labels": [1, 2]}, "labels"),
+        (lambda name: {b"data": 1}, "no data and labels"),
+        (lambda name: [1, 2], "no data and labels"),
+    ],
+)
+def test_batches_of_something_else_are_refused(tmp_path: Path, content: Any, expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        read_cifar10(pack(tmp_path, content))
+
+
+def test_a_batch_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="data_batch_3: there is no such batch"):
+        read_cifar10(pack(tmp_path, without="data_batch_3"))
+
+
+def test_the_registry_knows_the_archive() -> None:
+    (file,) = dataset("cifar10").files
+    assert find_file(ROOT / "data/registry.yaml", *file).bytes == 170498071
