@@ -27,12 +27,6 @@ class SdeSettings(Settings):
     steps: PositiveInt = Field(default=200, description="steps per unit of time")
 
 
-class EulerSettings(Settings):
-    """Euler-Maruyama, the one solver for noise that depends on the place."""
-
-    steps: PositiveInt = Field(default=200, description="steps per unit of time")
-
-
 class LangevinSettings(Settings):
     """Annealed Langevin dynamics along t."""
 
