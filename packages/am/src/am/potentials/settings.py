@@ -12,7 +12,7 @@ from am.config import Settings
 class UNetSettings(Settings):
     """The network of image models: residual blocks at halved resolutions, joined across (Ho et al. 2020)."""
 
-    channels: PositiveInt = Field(default=32, description="channels at full resolution, a multiple of 32")
+    channels: PositiveInt = Field(default=64, description="channels at full resolution: 64, 96, 128 or so on")
     multipliers: tuple[PositiveInt, ...] = Field(default=(1, 2), description="of channels, one for each resolution")
     blocks: PositiveInt = Field(default=2, description="residual blocks at each resolution")
     attention: tuple[PositiveInt, ...] = Field(default=(), description="widths, in pixels, at which there is attention")
@@ -21,8 +21,9 @@ class UNetSettings(Settings):
     @field_validator("channels")
     @classmethod
     def _in_groups(cls, channels: int) -> int:
-        if channels % 32:
-            raise ValueError(f"features are normalised in 32 groups; {channels} is not a multiple of 32")
+        # Time is added to whole channels: a group of one channel would lose it when it is normalised.
+        if channels % 32 or channels < 64:
+            raise ValueError(f"features are normalised in 32 groups of two channels or more, got {channels} channels")
         return channels
 
 
