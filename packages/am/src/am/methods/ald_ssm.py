@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from am.methods.ald_sm import ScoreMatchingLangevin
+from pydantic import Field
+
+from am.methods import ald_sm
+from am.potentials.settings import ImageScoreSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
     from am.marginals.marginals import Marginals
     from am.training.stream import Stream
 
 
-class SlicedScoreMatchingLangevin(ScoreMatchingLangevin):
+class Settings(ald_sm.Settings):
+    """Settings of a score learned along random directions, and of the dynamics that follow it."""
+
+    score: ImageScoreSettings = ImageScoreSettings()
+    weight: Literal["constant", "decreasing", "decreasing_squared", "parabolic"] = Field(
+        default="constant", description="w(t) of the objective: 1, 1 - t, (1 - t)^2 or 6 t (1 - t)"
+    )
+
+
+class SlicedScoreMatchingLangevin(ald_sm.ScoreMatchingLangevin):
     """Sliced score matching (Song et al. 2019), sampled by annealed Langevin dynamics along t."""
 
+    settings_type = Settings
+    settings: Settings
     title = "ALD + SSM"
+
+    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+        """A fresh score network."""
+        from am.potentials.score import build_score
+
+        return build_score(self.settings.score, marginals)
 
     def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """Score matching with one random direction per point."""
+        from am.objectives.path import WEIGHTS
         from am.objectives.sliced_score_matching import sliced_score_matching
 
         sample = stream.draw(marginals, boundary=False)
-        return sliced_score_matching(network, sample, stream.normal(sample.x))
+        return sliced_score_matching(network, sample, stream.normal(sample.x), WEIGHTS[self.settings.weight])
 
 
 METHOD = SlicedScoreMatchingLangevin

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from am.marginals.marginals import Marginals
 from am.potentials.mlp import MLP
-from am.potentials.settings import ScoreSettings
+from am.potentials.settings import ImageScoreSettings, ScoreSettings
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """A score: (n,) times, (n, d) points -> (n, d)."""
@@ -31,3 +32,18 @@ class ScoreNetwork(nn.Module):
         score, pullback = self.network.with_pullback(torch.cat([time[:, None], x], -1))
         rows = [self.output_scale * pullback(unit.expand_as(score))[:, 1:] for unit in torch.eye(x.shape[-1]).to(x)]
         return self.output_scale * score, rows
+
+
+def build_score(settings: ImageScoreSettings, marginals: Marginals) -> nn.Module:
+    """A fresh score network for points of ``marginals``.
+
+    Raises
+    ------
+    ValueError
+        A U-Net is asked for where points are no images.
+    """
+    if settings.kind == "unet":
+        from am.potentials.unet import build_unet
+
+        return build_unet(settings.unet, marginals)
+    return ScoreNetwork(marginals.dimension, settings)

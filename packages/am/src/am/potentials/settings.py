@@ -50,6 +50,13 @@ class ScoreSettings(Settings):
     output_scale: float = Field(default=1e-2, description="factor on the network's output (published: 1e-2)")
 
 
+class ImageScoreSettings(ScoreSettings):
+    """The same, or a U-Net as it is, whose exact divergence nobody can afford."""
+
+    kind: Literal["mlp", "unet"] = Field(default="mlp", description="mlp: of any points; unet: of images")
+    unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
+
+
 class VelocitySettings(Settings):
     """The network behind a velocity, which sees what a scaled potential sees."""
 

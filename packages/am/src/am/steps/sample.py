@@ -72,7 +72,7 @@ class Sampler:
         self._network: Any = None
         if isinstance(self.method, TrainedMethod):
             path = run.learned_path(dataset, data)
-            self._network = self.method.build(path, generator(run.key(seed), "build")).to(device)
+            self._network = self.method.build(path, generator(run.key(seed), "build")).to(device).eval()
         elif self.method.learns_from == "snapshots":
             self._network = dataset.snapshots(data)
 

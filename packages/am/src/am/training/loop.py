@@ -25,6 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from am.marginals.marginals import Marginals
+from am.randomness import derive_seed
 from am.results.files import atomic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import arithmetic, launch
@@ -211,7 +212,8 @@ class _Loop:
             fabric.global_rank,
             fabric.world_size,
         )
-        value, diagnostics = self.loss(self.network, self.marginals, stream)
+        with self._dropout():
+            value, diagnostics = self.loss(self.network, self.marginals, stream)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
@@ -232,6 +234,17 @@ class _Loop:
             return None, stop
         row: dict[str, Any] = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
         return {name: float(number) for name, number in row.items()}, stop
+
+    @contextmanager
+    def _dropout(self) -> Iterator[None]:
+        """Let what a network drops depend on the run, the step and the process alone."""
+        if not any(isinstance(module, nn.Dropout) and module.p for module in self.network.modules()):
+            yield
+            return
+        gpus = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):
+            torch.manual_seed(derive_seed(self.key, "dropout", self.step, self.fabric.global_rank))
+            yield
 
     def _share(
         self, value: Tensor, diagnostics: dict[str, Tensor], gradients: list[Tensor], stop: bool
