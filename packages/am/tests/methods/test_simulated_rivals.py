@@ -94,6 +94,15 @@ def test_the_velocity_is_that_of_its_particles(name: str) -> None:
     torch.testing.assert_close(moved, told[0], rtol=0.02, atol=error + 0.05)
 
 
+@pytest.mark.parametrize("name", DIFFUSIONS)
+def test_particles_are_sampled_with_the_steps_of_training(name: str) -> None:
+    """Six in a mean interval, which is half of all the time."""
+    fitted, start = carried(name), cells(0, 5, "test")
+    for times, steps in (((0.0, 1.0), 12), ((0.25, 1.0), 9), ((0.0, 0.25, 1.0), 12)):
+        prediction = fitted.method.sample(fitted.network, start, torch.tensor(times), generator("sample"))
+        assert prediction.nfe == steps
+
+
 RATE, SIGMA, AT = 1.0, 2.0, torch.tensor([4.0, -2.0])
 
 
