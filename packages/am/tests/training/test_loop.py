@@ -349,3 +349,34 @@ def test_tensorboard_shows_the_rows_of_the_log_each_once(fit: Fit, loss: Loss, t
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert [step for step, _ in shown] == [int(row["step"]) for row in rows(trained)]
         assert [value for _, value in shown] == pytest.approx([float(row[name]) for row in rows(trained)])
+
+
+def test_what_is_dropped_depends_on_the_run_and_the_step_alone(tmp_path: Path, fit: Fit) -> None:
+    """Under other global randomness, and through a checkpoint, the same weights; the randomness stays as it was."""
+
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(3, 16), nn.SiLU(), nn.Dropout(0.5), nn.Linear(16, 1))
+            for i, parameter in enumerate(self.parameters()):
+                nn.init.normal_(parameter, generator=torch.Generator().manual_seed(i))
+
+    def regression(network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        sample = stream.draw(marginals)
+        target = sample.x.sum(-1, keepdim=True)
+        return (network.layers(torch.cat([sample.time[:, None], sample.x], -1)) - target).square().mean(), {}
+
+    def stop(value: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return value
+
+    with torch.random.fork_rng(devices=[]):
+        model, before = Dropping(), torch.get_rng_state()
+        whole = fit(tmp_path / "whole", model=model, loss=regression)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(5)
+        with pytest.raises(TrainingError, match="is saved"):
+            fit(tmp_path / "parts", model=Dropping(), loss=instead(10, stop, regression))
+        assert_same(fit(tmp_path / "parts", model=Dropping(), loss=regression), whole)
+        other = fit(tmp_path / "other", model=Dropping(), loss=regression, key="test/other/0")
+    assert not torch.equal(other.weights["layers.0.weight"], whole.weights["layers.0.weight"])
