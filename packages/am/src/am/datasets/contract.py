@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from am.data.snapshots import Array
     from am.marginals.marginals import Marginals
@@ -95,6 +96,10 @@ class Dataset(ABC):
     def labelled_images(self) -> tuple[Array, NDArray[np.int64]] | None:
         """Training images (n, d) and the class of each (n,); None where there are no classes."""
         return None
+
+    def wrapped(self, x: Tensor) -> Tensor:
+        """Points as they are compared, (..., d): particles that went around a space without ends are brought back."""
+        return x
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """The training points of ``data``, for methods that learn from snapshots alone."""

@@ -20,6 +20,8 @@ from am.datasets.contract import Dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from am.marginals.images import ImagePath
     from am.marginals.snapshots import SnapshotPath
 
@@ -76,6 +78,10 @@ class ImageDataset(Dataset):
         """The path that ends in the training images of ``data``."""
         points = read_snapshots(data)
         return self._path(self._pictures(points.x[points.split == "train"]), flip=self.settings.flip)
+
+    def wrapped(self, x: Tensor) -> Tensor:
+        """Points of the torus in [-1, 1), those of other tasks as they are: (..., d)."""
+        return (x + 1).remainder(2) - 1 if self.settings.task == "torus" else x
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """Both ends of that path, for tasks that start from noise.

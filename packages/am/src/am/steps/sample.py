@@ -68,6 +68,7 @@ class Sampler:
             (start, times, torch.from_numpy(points.test(seed, start)).to(device))
             for start, times in run.sampling.legs(dataset.observed)
         ]
+        self._wrapped = dataset.wrapped
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self._network: Any = None
         if isinstance(self.method, TrainedMethod):
@@ -102,7 +103,7 @@ class Sampler:
                 parts.append(self.method.sample(self._network, x[:n], times, rng, self._truth))
         weights = [part.log_weight[1:] for part in parts if part.log_weight is not None]
         return Prediction(
-            torch.cat([part.x[1:] for part in parts]),
+            self._wrapped(torch.cat([part.x[1:] for part in parts])),
             torch.cat(weights) if weights else None,
             sum(part.nfe for part in parts),
         )
