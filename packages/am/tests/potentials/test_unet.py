@@ -57,7 +57,7 @@ def moving(task: str, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("task", ["generation", "colorization", "torus"])
-@pytest.mark.parametrize("kind", ["unet", "scaled"])
+@pytest.mark.parametrize("kind", ["unet", "patches", "scaled"])
 def test_derivatives_match_finite_differences(task: str, kind: str) -> None:
     potential, (time, x) = action(task, kind=kind), points(task)
     value, ds_dt, ds_dx = potential.derivatives(time, x)
@@ -99,7 +99,7 @@ def test_conditions_are_seen_and_do_not_move(task: str) -> None:
     assert not torch.allclose(gradient, potential.gradient(time, other))
 
 
-@pytest.mark.parametrize("kind", ["unet", "scaled", "residual"])
+@pytest.mark.parametrize("kind", ["unet", "patches", "scaled", "residual"])
 def test_a_turn_around_the_torus_changes_nothing(kind: str) -> None:
     potential, (time, x) = action("torus", kind=kind), points("torus")
     turned = x + 2 * torch.randint(-1, 2, x.shape, generator=generator("turns"))
@@ -132,3 +132,27 @@ def test_a_unet_wants_sides_that_can_be_halved() -> None:
 def test_channels_come_in_groups(channels: int) -> None:
     with pytest.raises(ConfigError, match=f"32 groups of two channels or more, got {channels}"):
         parse(UNetSettings, {"channels": channels}, "test")
+
+
+@pytest.mark.parametrize("task", ["generation", "superresolution"])
+def test_patches_are_told_apart_and_are_all_the_same(task: str) -> None:
+    """Patches that change places take their gradients along; those of other patches stay."""
+    potential, (time, x) = action(task, kind="patches"), points(task)
+    picture = x.view(len(x), -1, 8, 8)
+    gradient = potential.gradient(time, x).view_as(picture)
+    moved = potential.gradient(time, picture.roll(4, -1).flatten(1)).view_as(picture)
+    torch.testing.assert_close(moved, gradient.roll(4, -1))
+    picture = picture.clone()
+    picture[..., :4, :4] += 1
+    changed = potential.gradient(time, picture.flatten(1)).view_as(picture)
+    same = torch.isclose(changed, gradient, rtol=1e-5, atol=1e-6).flatten(0, 1).all(0)
+    expected = torch.ones(8, 8, dtype=torch.bool)
+    expected[:4, :4] = False
+    assert bool(same[expected].all())
+    assert not bool((changed - gradient)[:, :3, :4, :4].abs().max() < 1e-4)
+
+
+@pytest.mark.parametrize(("patch", "expected"), [(3, "8 x 8 pixels do not divide into patches of 3 x 3")])
+def test_patches_must_fit(patch: int, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        action("generation", kind="patches", patch=patch)

@@ -30,15 +30,17 @@ class UNetSettings(Settings):
 class PotentialSettings(Settings):
     """The network behind an action s_t(x)."""
 
-    kind: Literal["scaled", "residual", "unet"] = Field(
+    kind: Literal["scaled", "residual", "patches", "unet"] = Field(
         default="scaled",
         description="scaled: inputs divided by their spread, cosine features of time; "
         "residual: the published s = |x - h(t, x)|^2 / 2 on raw inputs; "
+        "patches: of images, one scaled potential for all of their patches, summed; "
         "unet: the published s = x . h(t, x) for images, h a U-Net",
     )
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
     time_features: PositiveInt = Field(default=4, description="cosines of time that a scaled potential sees")
+    patch: PositiveInt = Field(default=4, description="pixels on a side of a patch")
     unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
 
 
