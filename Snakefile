@@ -44,6 +44,11 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/verify.smk"
 
 
+for name in PROJECT.benchmarks:
+
+    include: f"workflow/benchmarks/{name}/rules.smk"
+
+
 rule all:
     default_target: True
     input:

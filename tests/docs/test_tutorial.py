@@ -1,4 +1,4 @@
-"""docs/adding-a-method.md, followed to the letter in a copy of the project: its files written, its commands run."""
+"""The pages on adding something, followed to the letter in a copy of the project: files written, commands run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..project import ROOT, ProjectCopy
-
-PAGE = ROOT / "docs/adding-a-method.md"
 
 
 class Block(NamedTuple):
@@ -20,8 +18,8 @@ class Block(NamedTuple):
     """The paragraph that introduces it."""
 
 
-def blocks() -> Iterator[Block]:
-    text = PAGE.read_text()
+def blocks(page: str) -> Iterator[Block]:
+    text = (ROOT / "docs" / page).read_text()
     for match in re.finditer(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         introduction = text[: match.start()].strip().rpartition("\n\n")[2]
         yield Block(match[1], match[2], match[3], introduction)
@@ -33,11 +31,31 @@ def run(command: str, project: ProjectCopy) -> str:
     return done.stdout
 
 
+def means(table: str) -> dict[str, float]:
+    """The leading metric of each method that a table in Markdown has numbers of."""
+    header, _, *rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")]
+    mean = [cell.strip() for cell in header].index("mean [95 % interval]")
+    measured = [row for row in rows if re.match(r" *-?\d", row[mean])]
+    return {row[0].strip().strip("*"): float(row[mean].split()[0]) for row in reversed(measured)}
+
+
+def test_a_benchmark_gets_from_nothing_to_a_row_in_a_table(project: ProjectCopy) -> None:
+    project.environment["COLUMNS"] = "200"
+    run("git init --quiet", project)  # as a clone is: tests copy what git lists
+    written, _, tests, table = (run(block.text, project) for block in blocks("adding-a-benchmark.md"))
+    assert "wrote workflow/benchmarks/shifted/rules.smk" in written
+    assert re.search(r"\b4 passed", tests)
+    values = means(table)
+    assert values.keys() == {"shifted", "control: no dynamics"}
+    assert values["shifted"] < values["control: no dynamics"]
+    run("snakefmt --check workflow/benchmarks/shifted", project)
+
+
 def test_tutorial_leads_to_a_row_in_a_table(project: ProjectCopy) -> None:
     project.environment["COLUMNS"] = "200"  # so that tables are not wrapped
     printed: list[str] = []
     written: list[str] = []
-    for block in blocks():
+    for block in blocks("adding-a-method.md"):
         if block.language == "bash":
             printed.append(run(block.text, project))
             continue
@@ -52,9 +70,7 @@ def test_tutorial_leads_to_a_row_in_a_table(project: ProjectCopy) -> None:
 
     assert re.search(r"am_affine\W+AM \(affine\)\W+Action Matching among affine fields", methods)
     assert "1 passed" in tests
-    header, _, *rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")]
-    mean = [cell.strip() for cell in header].index("mean [95 % interval]")
-    values = {row[0].strip().strip("*"): float(row[mean].split()[0]) for row in rows}
+    values = means(table)
     assert values.keys() == {"AM (affine)", "control: no dynamics"}
     # It learned: what moves is nearer to the truth than what stands still.
     assert 0 < values["AM (affine)"] < values["control: no dynamics"]

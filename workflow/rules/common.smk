@@ -15,6 +15,10 @@ ALL_POINTS = f"{OUT}/{{experiment}}/seed{{seed}}/data.h5ad"
 VERDICT = f"{OUT}/verdict.html"
 
 
+# Runs that the rules of the workflow make; those of benchmarks are made by rules of their own.
+OWN_RUNS = "|".join(sorted({run for e in PROJECT.known.values() for run in e.runs}))
+
+
 wildcard_constraints:
     experiment="|".join(PROJECT.known),
     run="[A-Za-z0-9][A-Za-z0-9_-]*",
@@ -45,11 +49,11 @@ def raw_files(wildcards):
 
 
 def every_run(pattern, experiment, trained=False):
-    """Paths of a file that each run has with each seed; only of runs that train, if asked."""
+    """Paths of a file that each run has with each seed; only of runs that train in the workflow, if asked."""
+    training = [name for name, config in experiment.runs.items() if config.about.trained]
     return [
         f"{OUT}/{experiment.name}/{name}/seed{seed}/{pattern}"
-        for name, config in experiment.runs.items()
-        if config.about.trained or not trained
+        for name in (training if trained else experiment.contestants)
         for seed in experiment.seeds
     ]
 

@@ -8,6 +8,8 @@ rule sample_method:
         provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/provenance.json",
     log:
         f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    wildcard_constraints:
+        run=OWN_RUNS,
     group:
         "predict"
     conda:

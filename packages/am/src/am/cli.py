@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -107,6 +107,22 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
     )
     typer.echo(f"wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
+
+
+@app.command()
+def new(
+    kind: Annotated[Literal["method", "benchmark"], typer.Argument(help="What to begin.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _.", show_default=False)],
+    experiment: Annotated[str, typer.Option(help="That a benchmark takes part in first.")] = "myoblast",
+) -> None:
+    """Begin a method of the library, or a benchmark in any language: it runs as it is, standing still.
+
+    To be called from the top folder of the project. What it writes is found by itself, and says what to fill in.
+    """
+    from am.steps.new import new_benchmark, new_method
+
+    for path in new_method(name) if kind == "method" else new_benchmark(name, experiment):
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

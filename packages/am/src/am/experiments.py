@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, field_validator
 
+from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
@@ -78,6 +79,7 @@ class ProjectSettings(Settings):
 
     scale: str = "laptop"
     experiments: tuple[str, ...] = Field(min_length=1)
+    benchmarks: tuple[str, ...] = Field(default=(), description="folders of workflow/benchmarks that are opt-in")
     results: str = "results"
     tensorboard: bool = False
 
@@ -85,7 +87,15 @@ class ProjectSettings(Settings):
 class ResolvedExperiment:
     """An experiment at a scale, whose every setting is known and valid."""
 
-    def __init__(self, file: Path, parts: Experiment, scale_name: str, scale: Scale, where: str) -> None:
+    def __init__(
+        self,
+        file: Path,
+        parts: Experiment,
+        scale_name: str,
+        scale: Scale,
+        where: str,
+        benchmarks: Mapping[str, Benchmark],
+    ) -> None:
         self.file, self.name, self.scale, self.seeds = file, file.stem, scale_name, scale.seeds
         self.title, self.published = parts.title, parts.published
         for run in parts.pictured:
@@ -107,6 +117,16 @@ class ResolvedExperiment:
             run: self._resolve(run, settings, f"{where}: methods.{run}.settings")
             for run, settings in parts.methods.items()
         }
+        self.benchmarks = {name: one for name, one in benchmarks.items() if self.name in one.experiments}
+        """Runs whose rules lie in folders of their own."""
+        for name in self.benchmarks:
+            if name in self.runs:
+                raise ConfigError(f"{where}: methods.{name}: a benchmark of workflow/benchmarks has this name too")
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """Names of all runs, those of benchmarks too."""
+        return (*self.runs, *self.benchmarks)
 
     def shown(self, *keys: str) -> str:
         """Digest of what is shown beside numbers: of labels, published and protocol, those that ``keys`` name."""
@@ -123,7 +143,8 @@ class ResolvedExperiment:
 
     def labels(self) -> list[Label]:
         """What tables and figures call the runs, in the order of the experiment's file."""
-        return [Label(name, run.about.title, run.about.control) for name, run in self.runs.items()]
+        own = [Label(name, run.about.title, run.about.control) for name, run in self.runs.items()]
+        return own + [benchmark.label(name) for name, benchmark in self.benchmarks.items()]
 
     def _resolve(self, name: str, run: Run, where: str) -> RunConfig:
         method = build_method(run.method or name, run.settings, where)
@@ -187,7 +208,7 @@ class Project:
     Parameters
     ----------
     folder
-        Holds ``config.yaml``, ``scales/`` and ``experiments/``.
+        Holds ``config.yaml``, ``scales/`` and ``experiments/``; benchmarks lie in ``workflow/benchmarks/`` beside it.
     overrides
         Values that take the place of those in ``config.yaml``.
 
@@ -214,11 +235,13 @@ class Project:
         self.scale = settings.scale
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
+        self.benchmarks = read_benchmarks(folder.parent / FOLDER, known, settings.benchmarks)
+        """Those that run, by the name of their folder."""
 
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
             data, where = self._read(name, scale, scale_file)
             parts = parse(Experiment, data, where)
-            experiment = ResolvedExperiment(self._file(name), parts, settings.scale, scale, where)
+            experiment = ResolvedExperiment(self._file(name), parts, settings.scale, scale, where, self.benchmarks)
             if parts.weights_of and user:
                 raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
             if parts.weights_of:

@@ -125,10 +125,9 @@ def _named(name: str, paths: Sequence[Path]) -> list[Path]:
 
 def _run(path: Path, experiment: ResolvedExperiment) -> str:
     name = path.parent.parent.name
-    if name not in experiment.runs:
-        raise ConfigError(
-            f"{path}: must lie in <run>/seed<number>/; there is no run '{name}'; {nearest(name, experiment.runs)}"
-        )
+    if name not in experiment.contestants:
+        suggestion = nearest(name, experiment.contestants)
+        raise ConfigError(f"{path}: must lie in <run>/seed<number>/; there is no run '{name}'; {suggestion}")
     return name
 
 

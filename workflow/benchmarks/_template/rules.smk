@@ -1,0 +1,17 @@
+rule sample_NAME:
+    """Move the test particles of a seed to every time that the experiment asks about."""
+    input:
+        data=ALL_POINTS,
+        script="workflow/benchmarks/NAME/NAME.py",
+    output:
+        samples=f"{OUT}/{{experiment}}/NAME/seed{{seed}}/samples.npz",
+    log:
+        f"{OUT}/logs/sample_NAME/{{experiment}}/seed{{seed}}.log",
+    conda:
+        "environment.yml"
+    threads: 1
+    params:
+        config=SETTINGS,
+        settings=asked("times", "start", "n_samples"),
+    shell:
+        "python {input.script} {params.config} {input.data} {wildcards.seed} {output.samples} 2> {log}"
