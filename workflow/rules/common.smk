@@ -73,13 +73,25 @@ FIGURES = {
     "losses": ["pdf", "png"],
     "histograms": ["pdf", "png"],
     "animation": ["gif"],
+    "grid": ["pdf", "png"],
+    "trajectories": ["pdf", "png"],
 }
 
 
 def figures_of(experiment):
-    """Figures that an experiment can have: those of training need methods that train, and train here."""
+    """Figures that an experiment can have: of training where it trains, of images or of clouds, of particles' ways."""
     trains = experiment.trains_in == experiment.name and any(run.about.trained for run in experiment.runs.values())
-    return [name for name in FIGURES if trains or name not in ("iterations", "losses")]
+    dataset, start = experiment.data.build_dataset(), experiment.data.evaluation.start
+    images = dataset.image_shape is not None
+    wanted = {
+        "iterations": trains,
+        "losses": trains,
+        "histograms": not images,
+        "animation": not images,
+        "grid": images,
+        "trajectories": not images and dataset.observed is not None and start == "first",
+    }
+    return [name for name in FIGURES if wanted.get(name, True)]
 
 
 def shown_in(figure):
@@ -95,9 +107,7 @@ def shown_in(figure):
             "iterations": every_run("history.csv", e, trained=True) + untrained + [f"{OUT}/{e.name}/floor.csv"],
             "times": every_run("metrics.csv", e) + [f"{OUT}/{e.name}/floor.csv"],
             "losses": every_run("training.csv", e, trained=True),
-            "histograms": [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first],
-            "animation": [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first],
-        }[figure]
+        }.get(figure, [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first])
 
     return inputs
 

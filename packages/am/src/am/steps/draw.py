@@ -13,11 +13,13 @@ from am.data.samples import Samples, read_samples
 from am.data.snapshots import read_snapshots
 from am.experiments import ResolvedExperiment
 from am.results.figures.animation import animation
+from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
 from am.results.figures.metric_over_iterations import metric_over_iterations
 from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
+from am.results.figures.trajectories import trajectories
 from am.results.provenance import Origin, origin
 from am.results.tidy import read_history, read_losses, read_metrics
 from am.runs import step_digest
@@ -103,6 +105,36 @@ def _animation(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequ
         save_animation(frames, 500, path, made_of)
 
 
+def _grid(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    shape = experiment.data.build_dataset().image_shape
+    if shape is None:
+        raise ConfigError(f"the figure 'grid' shows images, and '{experiment.data.dataset['name']}' has none")
+    truth, models = _clouds(experiment, inputs)
+    last = experiment.data.evaluation.times[-1]
+    blocks = [(title, samples.at(last)[0]) for title, samples in [("truth", truth), *models]]
+    figure = grid(blocks, shape)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _trajectories(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    evaluation = experiment.data.evaluation
+    if evaluation.start != "first":
+        raise ConfigError("the figure 'trajectories' follows particles from the first time, and here they start anew")
+    truth, models = _clouds(experiment, inputs)
+    start = read_snapshots(_named("data.h5ad", inputs)[0]).test(experiment.seeds[0], 0.0)[: evaluation.n_samples]
+    underneath = Samples(np.concatenate([start, truth.x]), np.concatenate([np.zeros(len(start)), truth.time]))
+    moments = np.array([0.0, *evaluation.times])
+    lines = [
+        (title, moments, np.stack([start, *(samples.at(time)[0] for time in evaluation.times)]))
+        for title, samples in models
+    ]
+    dataset = experiment.data.build_dataset()
+    figure = trajectories(underneath, lines, dataset.columns, dataset.unit)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
 def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Samples, list[tuple[str, Samples]]]:
     """The truth of the first seed, and what each method predicts with that seed, by title."""
     points = read_snapshots(_named("data.h5ad", inputs)[0])
@@ -144,5 +176,7 @@ FIGURES: Mapping[str, Draw] = {
     "losses": _losses,
     "histograms": _histograms,
     "animation": _animation,
+    "grid": _grid,
+    "trajectories": _trajectories,
 }
 """Figures by name."""
