@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor
 
 from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
+from am.metrics.samples import MetricError
 from am.metrics.settings import (
+    Classes,
+    ClassifierFrechet,
     Energy,
     MetricSettings,
     Mmd,
+    Recognised,
     Sinkhorn,
     SlicedWasserstein,
     Wasserstein1,
@@ -21,14 +25,22 @@ from am.metrics.settings import (
 from am.metrics.sinkhorn import sinkhorn_divergence
 from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
 
+if TYPE_CHECKING:
+    from am.metrics.classifier import Classifier
+
 
 def evaluate(
-    metric: MetricSettings, x: Tensor, y: Tensor, generator: torch.Generator, x_log_weight: Tensor | None = None
+    metric: MetricSettings,
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator,
+    x_log_weight: Tensor | None = None,
+    classifier: Classifier | None = None,
 ) -> float:
     """Distance between (n, d) and (m, d) samples.
 
     ``generator`` serves metrics that are random themselves; ``x_log_weight`` are (n,) logarithms of the weights
-    of ``x``, up to a constant. Errors are those of the metric.
+    of ``x``, up to a constant; ``classifier`` serves metrics that look through one. Errors are those of the metric.
     """
     x, y = x[: metric.max_points], y[: metric.max_points]
     weight = None if x_log_weight is None else x_log_weight[: metric.max_points]
@@ -46,5 +58,23 @@ def evaluate(
             return sliced_wasserstein(x, y, generator, metric.projections, metric.order, weight)
         case Sinkhorn():
             return sinkhorn_divergence(x, y, metric.blur, metric.p, weight)
+        case ClassifierFrechet():
+            from am.metrics.classifier import frechet_distance
+
+            return frechet_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
+        case Recognised():
+            return float(_sure(classifier, x, metric.confidence).any(1).double().mean())
+        case Classes():
+            return float(_sure(classifier, x, metric.confidence).any(0).sum())
         case _:
             assert_never(metric)
+
+
+def _needed(classifier: Classifier | None) -> Classifier:
+    if classifier is None:
+        raise MetricError("this metric needs labelled images, and the data set has none")
+    return classifier
+
+
+def _sure(classifier: Classifier | None, x: Tensor, confidence: float) -> Tensor:
+    return _needed(classifier).confidence(x) > confidence

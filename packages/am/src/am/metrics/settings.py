@@ -73,7 +73,42 @@ class Sinkhorn(_Metric):
     blur: PositiveFloat = Field(default=0.05, description="square root (p = 2) of the entropic temperature")
 
 
+class ClassifierFrechet(_Metric):
+    """Frechet distance in the features of a classifier trained on the same data: not FID, which has its own network."""
+
+    kind: Literal["classifier_frechet"] = "classifier_frechet"
+    quantity = "Frechet distance (classifier)"
+
+
+class Recognised(_Metric):
+    """Share of images that a classifier trained on the same data is sure of: the more, the better."""
+
+    kind: Literal["recognised"] = "recognised"
+    quantity = "share recognised"
+    confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
+
+
+class Classes(_Metric):
+    """Number of classes that such images are sure to be of: the more, the better."""
+
+    kind: Literal["classes"] = "classes"
+    quantity = "classes"
+    confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
+
+
+CLASSIFYING = (ClassifierFrechet, Recognised, Classes)
+"""Metrics that need labelled images."""
+
 MetricSettings = Annotated[
-    Mmd | Wasserstein1 | Wasserstein2 | SlicedWasserstein | Energy | Sinkhorn, Field(discriminator="kind")
+    Mmd
+    | Wasserstein1
+    | Wasserstein2
+    | SlicedWasserstein
+    | Energy
+    | Sinkhorn
+    | ClassifierFrechet
+    | Recognised
+    | Classes,
+    Field(discriminator="kind"),
 ]
 """Settings of any metric, told apart by ``kind``."""

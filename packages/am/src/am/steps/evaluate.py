@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -13,19 +13,23 @@ from torch import Tensor
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
-from am.metrics.settings import MetricSettings
+from am.metrics.settings import CLASSIFYING, MetricSettings
 from am.randomness import generator
 from am.results.provenance import write_origin
 from am.results.tidy import FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
-from am.runs import Evaluation, read_data_config, read_run
+from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
+
+if TYPE_CHECKING:
+    from am.metrics.classifier import Classifier
 
 
 def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, seed: int) -> None:
     """Every metric at every time, between ``samples`` and the test points of the seed."""
     plan = read_data_config(config)
     truth, predicted = read_snapshots(data), read_samples(samples)
-    rows = _against_truth(plan.evaluation, plan.evaluation.metrics, predicted, truth, seed, plan.evaluation.n_samples)
+    metrics, n = plan.evaluation.metrics, plan.evaluation.n_samples
+    rows = _against_truth(plan.evaluation, metrics, predicted, truth, seed, n, _classifier(plan, metrics))
     _write(
         ({"experiment": plan.experiment, "method": method, "seed": seed, **row} for row in rows), METRIC_COLUMNS, out
     )
@@ -36,6 +40,7 @@ def floor(config: Path, out: Path) -> None:
     """The same metrics between independent samples of the truth, for both sample sizes in use."""
     plan = read_data_config(config)
     truth, evaluation = plan.build_dataset(str(config)).population(), plan.evaluation
+    classifier = _classifier(plan, evaluation.metrics)
     rows: list[dict[str, Any]] = []
     for n in sorted({evaluation.n_samples, evaluation.history_samples}):
         for repeat in range(evaluation.floor_repeats):
@@ -43,7 +48,7 @@ def floor(config: Path, out: Path) -> None:
                 rng = generator(plan.experiment, FLOOR, n, repeat, time)
                 x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
                 for metric in evaluation.metrics:
-                    value = measure(metric, x, y, _directions(metric, time))
+                    value = measure(metric, x, y, _directions(metric, time), None, classifier)
                     rows.append(_row(time, metric, value, n) | {"seed": repeat})
     _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
     keys = ("times", "n_samples", "metrics", "history_samples", "floor_repeats")
@@ -56,11 +61,13 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     evaluation, truth = plan.evaluation, read_snapshots(data)
     sampler = Sampler(run, data, seed, choose_device(device), str(run_config))
     metric, n = evaluation.metrics[0], evaluation.history_samples
+    classifier = _classifier(plan, [metric])
     rows: list[dict[str, Any]] = []
     for step, tensors in snapshots(weights):
         sampler.load(tensors, str(weights))
         predicted = flat(sampler.predict(n), run.sampling.times)
-        values = [row["value"] for row in _against_truth(evaluation, [metric], predicted, truth, seed, n)]
+        rows_of_step = _against_truth(evaluation, [metric], predicted, truth, seed, n, classifier)
+        values = [row["value"] for row in rows_of_step]
         rows.append({"iteration": step, "value": sum(values) / len(values)})
     fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label}
     fixed["n_samples"] = min(n, metric.max_points or n)
@@ -78,6 +85,7 @@ def _against_truth(
     truth: Snapshots,
     seed: int,
     n: int,
+    classifier: Classifier | None,
 ) -> Iterable[dict[str, Any]]:
     for time in evaluation.times:
         x, log_weight = predicted.at(time)
@@ -85,11 +93,22 @@ def _against_truth(
         weight = None if log_weight is None else torch.from_numpy(log_weight)
         for metric in metrics:
             try:
-                value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), _directions(metric, time), weight)
+                rng = _directions(metric, time)
+                value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), rng, weight, classifier)
             except ValueError as error:
                 what = f"at time {time}, {metric.label} of predictions (first) and truth (second)"
                 raise DataError(f"{what}: {error}") from None
             yield _row(time, metric, value, len(x))
+
+
+def _classifier(plan: DataConfig, metrics: Iterable[MetricSettings]) -> Classifier | None:
+    """A classifier of the data set's training images, where a metric needs one and there are any."""
+    if not any(isinstance(metric, CLASSIFYING) for metric in metrics):
+        return None
+    from am.metrics.classifier import Classifier
+
+    labelled = plan.build_dataset().labelled_images()
+    return Classifier(*labelled) if labelled else None
 
 
 def _directions(metric: MetricSettings, time: float) -> torch.Generator:

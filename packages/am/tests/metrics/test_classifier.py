@@ -1,0 +1,82 @@
+"""The classifier knows digits it never saw, and the Frechet distance is that of Gaussians."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from am.metrics.classifier import Classifier, frechet_distance
+from am.metrics.evaluate import evaluate
+from am.metrics.samples import MetricError
+from am.metrics.settings import Classes, ClassifierFrechet, Recognised
+from am.randomness import generator
+from am.runs import build_dataset
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Classifier, torch.Tensor]:
+    """A classifier of training digits, and test digits."""
+    dataset = build_dataset({"name": "digits"}, "here")
+    labelled = dataset.labelled_images()
+    assert labelled is not None
+    return Classifier(*labelled), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
+
+
+def measured(metric: object, x: torch.Tensor, y: torch.Tensor, classifier: Classifier | None) -> float:
+    return evaluate(metric, x, y, generator("metric"), None, classifier)  # type: ignore[arg-type]
+
+
+def test_test_digits_are_recognised_and_noise_is_not(digits: tuple[Classifier, torch.Tensor]) -> None:
+    classifier, x = digits
+    noise = torch.randn(x.shape, generator=generator("noise"))
+    for image, recognised in ((x, 0.8), (noise, 0.0)):
+        assert measured(Recognised(), image, x, classifier) >= recognised
+    assert measured(Recognised(), noise, x, classifier) < measured(Recognised(), x, x, classifier) - 0.1
+    assert measured(Classes(), x, x, classifier) == 10
+    assert measured(Classes(), x[:1].repeat(5, 1), x, classifier) <= 1
+
+
+def test_it_is_the_same_every_time_and_looks_at_the_image_alone(digits: tuple[Classifier, torch.Tensor]) -> None:
+    classifier, x = digits
+    again = Classifier(*build_dataset({"name": "digits"}, "here").labelled_images())  # type: ignore[misc]
+    torch.testing.assert_close(classifier.features(x), again.features(x))
+    conditioned = torch.cat([x, torch.ones(len(x), 7)], 1)
+    torch.testing.assert_close(classifier.confidence(conditioned), classifier.confidence(x))
+
+
+def test_what_is_near_in_features_is_nearer_than_noise(digits: tuple[Classifier, torch.Tensor]) -> None:
+    classifier, x = digits
+    blurred = x + 0.2 * torch.randn(x.shape, generator=generator("blur"))
+    noise = torch.randn(x.shape, generator=generator("noise"))
+    near, nearer, far = (
+        measured(ClassifierFrechet(), z, x[250:], classifier) for z in (blurred[:250], x[:250], noise[:250])
+    )
+    assert nearer < near < far
+
+
+def test_the_distance_is_that_of_gaussians() -> None:
+    """Independent coordinates: squared differences of means and of standard deviations."""
+    n, rng = 200_000, generator("gauss")
+    scale, other = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([1.5, 1.0, 0.5])
+    x = torch.randn(n, 3, generator=rng) * scale
+    y = torch.randn(n, 3, generator=rng) * other + torch.tensor([1.0, 0.0, -2.0])
+    expected = 1 + 4 + float((scale - other).square().sum())
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=0.01)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def test_weights_count_as_repetitions() -> None:
+    rng = generator("weights")
+    x, y = torch.randn(50, 2, generator=rng), torch.randn(60, 2, generator=rng)
+    weight = torch.tensor([0.0] * 25 + [math.log(3)] * 25)
+    repeated = torch.cat([x[:25], *[x[25:]] * 3])
+    # Of so many points, those repeated have a slightly other unbiased covariance.
+    assert frechet_distance(x, y, weight) == pytest.approx(frechet_distance(repeated, y), abs=0.05)
+
+
+def test_without_labels_it_is_told() -> None:
+    x = torch.zeros(3, 2)
+    with pytest.raises(MetricError, match="needs labelled images, and the data set has none"):
+        measured(Recognised(), x, x, None)
