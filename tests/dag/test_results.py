@@ -55,7 +55,7 @@ def test_every_file_is_there_and_no_other(results: Path) -> None:
         for kind in ("pdf", "png")
     ]
     shown += ["figures/tiny_animation.gif", *(f"verdict.{kind}" for kind in ("html", "md", "csv"))]
-    shown += [f"tables/tiny{times}.{kind}" for times in ("", "_times") for kind in ("csv", "md")]
+    shown += [f"tables/tiny{part}.{kind}" for part in ("", "_times", "_pairs") for kind in ("csv", "md")]
     expected = {
         "tiny/config.yaml",
         "tiny/data.h5ad",

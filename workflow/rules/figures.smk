@@ -4,7 +4,15 @@ rule tabulate_metrics:
         metrics=lambda w: every_run("metrics.csv", experiment(w)),
         floor=rules.measure_floor.output,
     output:
-        multiext(f"{OUT}/tables/{{experiment}}", csv=".csv", md=".md", times="_times.csv", times_md="_times.md"),
+        multiext(
+            f"{OUT}/tables/{{experiment}}",
+            csv=".csv",
+            md=".md",
+            times="_times.csv",
+            times_md="_times.md",
+            pairs="_pairs.csv",
+            pairs_md="_pairs.md",
+        ),
     log:
         f"{OUT}/logs/tabulate_metrics/{{experiment}}.log",
     localrule: True

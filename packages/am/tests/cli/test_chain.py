@@ -36,7 +36,7 @@ def test_every_step_leaves_what_the_next_one_reads_and_nothing_else(results: Pat
         *(f"figures/{name}.png" for name in ("iterations", "times", "losses", "histograms")),
         "figures/animation.gif",
     ]
-    shown += [f"tables/atom{name}" for name in (".csv", ".md", "_times.csv", "_times.md")]
+    shown += [f"tables/atom{name}" for name in (".csv", ".md", "_times.csv", "_times.md", "_pairs.csv", "_pairs.md")]
     shown += ["verdict.html", "verdict.csv", "verdict.md"]
     each = ["samples.npz", "provenance.json", "metrics.csv"]
     trained = ["model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"]

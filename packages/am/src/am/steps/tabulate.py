@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
+from am.results.pairs import compare_pairs, markdown_pairs
 from am.results.provenance import origin
 from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
 from am.results.tidy import read_metrics
@@ -13,7 +14,7 @@ from am.runs import step_digest
 
 
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
-    """Write ``out`` (a CSV), the same as Markdown, and both again for every time as ``<name>_times``."""
+    """Write ``out`` (a CSV), the same as Markdown, and both for every time (``<name>_times``) and pair (``_pairs``)."""
     made_of = origin(
         [*metrics, floor],
         step_digest("tabulate"),
@@ -25,5 +26,8 @@ def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Pat
     summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics))
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
     times = summarise_times(experiment.name, values, floors, labels)
-    out = out.with_stem(f"{out.stem}_times")
-    write_table(times, markdown_times(times, protocol), out, out.with_suffix(".md"), made_of)
+    beside = out.with_stem(f"{out.stem}_times")
+    write_table(times, markdown_times(times, protocol), beside, beside.with_suffix(".md"), made_of)
+    pairs = compare_pairs(experiment.name, values, labels)
+    beside = out.with_stem(f"{out.stem}_pairs")
+    write_table(pairs, markdown_pairs(pairs, labels, protocol), beside, beside.with_suffix(".md"), made_of)

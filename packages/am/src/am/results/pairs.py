@@ -1,0 +1,72 @@
+"""Methods in pairs: which is nearer to the truth, by the same seeds on the same points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from am.results.labels import Label
+from am.results.numbers import interval
+from am.results.tables import markdown_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("experiment", "metric", "method", "other", "difference", "low", "high", "seeds", "nearer")
+
+
+def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label]) -> pd.DataFrame:
+    """One row a metric and pair of methods, controls left out: the mean over seeds of the difference of their values.
+
+    A seed's value is its mean over times, so a difference is between the same start, the same truth and the same
+    times. Intervals are Student's t at 95 % over seeds, each by itself; ``nearer`` is the method of the smaller value
+    where the interval does not hold zero, and empty where it does, or where there are fewer than two seeds.
+
+    Parameters
+    ----------
+    metrics
+        Rows of ``metrics.csv``; those of other experiments are left out.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from am.metrics.interval import mean_interval
+
+    mine = metrics[metrics["experiment"] == experiment]
+    competing = [label.method for label in labels if not label.control]
+    rows = []
+    for metric, values in mine.groupby("metric", sort=False):
+        of_seeds = values.groupby(["method", "seed"])["value"].agg(lambda x: x.mean(skipna=False)).unstack("seed")
+        there = [method for method in competing if method in of_seeds.index]
+        for method, other in combinations(there, 2):
+            differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
+            if not len(differences):
+                continue
+            found = mean_interval([float(value) for value in differences.to_numpy(float)])
+            nearer = "" if np.isnan(found.low) or found.low <= 0 <= found.high else (other, method)[found.mean < 0]
+            key = (experiment, metric, method, other)
+            rows.append((*key, found.mean, found.low, found.high, found.n, nearer))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str = "") -> str:
+    """The pairs that the leading metric tells apart, and how many it does not."""
+    titles = {label.method: label.title for label in labels}
+    if pairs.empty:
+        return "There are no two methods to compare.\n"
+    experiment, metric = pairs.iloc[0][["experiment", "metric"]]
+    leading = pairs[pairs["metric"] == metric]
+    told = leading[leading["nearer"] != ""]
+    rows = []
+    for row in told.to_dict("records"):
+        sign, farther = (1, row["other"]) if row["nearer"] == row["method"] else (-1, row["method"])
+        low, high = sorted((-sign * row["low"], -sign * row["high"]))
+        by = interval(-sign * row["difference"], low, high, row["seeds"])
+        rows.append([titles[row["nearer"]], titles[farther], by])
+    heading = f"**{experiment}, {metric}**" + f" (protocol {protocol})" * bool(protocol)
+    table = markdown_table(["nearer to the truth", "than", "by [95 % interval]"], rows)
+    return (
+        f"{heading}\n\n{table}\nOf {len(leading)} pairs, {len(told)} are told apart by the same seeds on the same "
+        "points; intervals are each by itself, and hold the luck of seeds, not that of the points.\n"
+    )

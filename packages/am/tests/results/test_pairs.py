@@ -1,0 +1,57 @@
+"""Pairs of methods: differences by seed, and no verdict where they could be luck."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from am.results.labels import Label
+from am.results.pairs import compare_pairs, markdown_pairs
+from am.results.tidy import METRIC_COLUMNS
+
+LABELS = [Label("am", "AM"), Label("cfm", "CFM"), Label("sf", "SF"), Label("none", "no dynamics", control=True)]
+
+
+def table(shift: float, seeds: int = 4) -> pd.DataFrame:
+    """The luck of a seed, which both share, is a hundred times what is between AM and CFM."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(seeds):
+        luck = rng.normal()
+        for time in (0.5, 1.0):
+            for method, more in (("am", 0.0), ("cfm", shift), ("sf", rng.normal()), ("none", 9.0)):
+                rows.append(("e", method, seed, time, "energy", luck + more + 0.001 * rng.normal(), 10))
+    return pd.DataFrame(rows, columns=METRIC_COLUMNS)
+
+
+def test_differences_are_those_of_the_same_seeds() -> None:
+    frame = table(0.01)
+    pairs = compare_pairs("e", frame, LABELS).set_index(["method", "other"])
+    assert list(pairs.index) == [("am", "cfm"), ("am", "sf"), ("cfm", "sf")]
+    a, b = (frame[frame["method"] == method].groupby("seed")["value"].mean().to_numpy() for method in ("am", "cfm"))
+    row = pairs.loc[("am", "cfm")]
+    assert row["difference"] == pytest.approx((a - b).mean())
+    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert row["nearer"] == "am"
+    assert pairs.loc[("am", "sf"), "nearer"] == ""
+
+
+def test_the_nearer_one_is_named_whatever_the_order() -> None:
+    pairs = compare_pairs("e", table(-0.01), LABELS)
+    assert pairs["nearer"].tolist()[0] == "cfm"
+    text = markdown_pairs(pairs, LABELS)
+    (row,) = [line for line in text.splitlines() if line.startswith("| CFM")]
+    assert row.split("|")[2].strip() == "AM"
+    assert float(row.split("|")[3].split()[0]) > 0
+    assert "Of 3 pairs, 1 are told apart" in text
+
+
+def test_one_seed_tells_nothing_apart() -> None:
+    pairs = compare_pairs("e", table(5.0, seeds=1), LABELS)
+    assert set(pairs["nearer"]) == {""}
+    assert pairs["low"].isna().all()
+    assert compare_pairs("other", table(1.0), LABELS).empty
+    assert "no two methods" in markdown_pairs(compare_pairs("other", table(1.0), LABELS), LABELS)
