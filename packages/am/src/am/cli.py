@@ -354,6 +354,17 @@ def review(
 
 
 @app.command()
+def leaderboard(
+    kept: Annotated[Path, typer.Option(help="Committed results, <scale>/tables/.")] = Path("results/expected"),
+    out: OutOption = Path("docs/leaderboard.md"),
+) -> None:
+    """Rank methods on every data set by the committed tables: docs/leaderboard.md."""
+    from am.steps.leaderboard import leaderboard as step
+
+    step(kept, out)
+
+
+@app.command()
 def explain(
     file: Annotated[Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps.")],
     as_json: Annotated[bool, typer.Option("--json", help="Everything that is recorded, for programs.")] = False,

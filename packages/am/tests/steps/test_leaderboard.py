@@ -1,0 +1,49 @@
+"""A page of ranks from committed tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from am.config import ConfigError
+from am.steps.leaderboard import board, leaderboard
+
+ROOT = Path(__file__).parents[4]
+NAN = float("nan")
+
+
+def table() -> pd.DataFrame:
+    rows = [
+        ("mmd", "far", False, 9.0, 8.0, 10.0, 3),
+        ("mmd", "near", False, 1.0, 0.5, 1.5, 3),
+        ("mmd", "alike", False, 1.2, 0.6, 1.8, 3),
+        ("mmd", "once", False, 3.0, NAN, NAN, 1),
+        ("mmd", "unrun", False, NAN, NAN, NAN, 0),
+        ("mmd", "oracle", True, 0.1, 0.05, 0.15, 3),
+        ("energy", "far", False, 0.0, 0.0, 0.0, 3),
+    ]
+    frame = pd.DataFrame(rows, columns=["metric", "title", "control", "mean", "low", "high", "seeds"])
+    return frame.assign(floor_mean=0.05, nfe=100.0, train_seconds=NAN)
+
+
+def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
+    lines = [line.split(" | ")[:2] for line in board("e (laptop)", table()).splitlines() if line.startswith("| ")][2:]
+    assert [(rank.strip("| "), title) for rank, title in lines] == [
+        ("—", "*control: oracle*"),
+        ("1", "near"),
+        ("1", "alike"),
+        ("—", "once"),
+        ("3", "far"),
+    ]
+
+
+def test_no_tables_are_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no tables"):
+        leaderboard(tmp_path, tmp_path / "page.md")
+
+
+def test_page_is_what_the_committed_tables_give(tmp_path: Path) -> None:
+    leaderboard(ROOT / "results/expected", tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == (ROOT / "docs/leaderboard.md").read_text(), "run `am leaderboard`"
