@@ -29,12 +29,13 @@ help:  ## list the targets
 .PHONY: reproduce
 reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, laptop (default) or paper
 	@$(RUN)
-	$(RUN) --report $(RESULTS)/report.html
+	$(RUN) --report $(RESULTS)/workflow.html
+	am report --project config --scale $(SCALE) --results $(RESULTS) --out $(RESULTS)/report.html
 	shown=$$(mktemp -d)
 	trap 'rm -r "$$shown"' EXIT
 	am verify --project config --scale $(SCALE) --results $(RESULTS) --out "$$shown/verdict.html"
 	echo "verdict: $(RESULTS)/verdict.html"
-	echo "report:  $(RESULTS)/report.html"
+	echo "report:  $(RESULTS)/report.html, and of the workflow itself $(RESULTS)/workflow.html"
 
 .PHONY: smoke
 smoke:  ## the same steps in minutes, on too little to be judged

@@ -285,7 +285,9 @@ def tabulate(
 
 @app.command()
 def draw(
-    figure: Annotated[str, typer.Argument(help="iterations, times, losses, histograms or animation.")],
+    figure: Annotated[
+        str, typer.Argument(help="iterations, times, losses, histograms, animation, grid, trajectories.")
+    ],
     inputs: Annotated[list[Path], typer.Argument(help="The results to show.")],
     project: ProjectOption,
     scale: ScaleOption,
@@ -317,6 +319,20 @@ def verify(
     resolved = Project(project, {"scale": scale})
     metrics = {name: results_in(results / name) for name in resolved.experiments}
     Console().print(for_terminal(step(resolved, metrics, kept, out)))
+
+
+@app.command()
+def report(
+    project: ProjectOption,
+    scale: ScaleOption,
+    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
+    out: OutOption,
+) -> None:
+    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings."""
+    from am.experiments import Project
+    from am.steps.report import report as step
+
+    step(Project(project, {"scale": scale}), results, out)
 
 
 @app.command()
