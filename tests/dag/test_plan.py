@@ -21,7 +21,8 @@ def test_every_scale_is_planned_without_torch(project: ProjectCopy, scale: str) 
     rules = Counter(job["rule"] for job in jobs)
     assert rules["verify_claims"] == rules["all"] == 1
     assert rules["train_method"] == rules["measure_history"] > 0
-    assert rules["sample_method"] == rules["evaluate_samples"] > rules["train_method"]
+    sampled = rules["sample_method"] + rules["sample_affine_transport"]
+    assert sampled == rules["evaluate_samples"] > rules["sample_method"] > rules["train_method"]
     asking = {job["rule"] for job in jobs if "gpu=1" in job["resources"].split(", ")}
     assert asking == {"train_method"}
     assert {path.name for path in (project.folder / "results").glob("*")} <= {"expected"}
