@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from am.results.labels import Label
 from am.results.numbers import interval
-from am.results.tables import markdown_table
+from am.results.tables import estimate, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,7 @@ def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label
     metrics
         Rows of ``metrics.csv``; those of other experiments are left out.
     """
-    import numpy as np
     import pandas as pd
-
-    from am.metrics.interval import mean_interval
 
     mine = metrics[metrics["experiment"] == experiment]
     competing = [label.method for label in labels if not label.control]
@@ -43,10 +40,11 @@ def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
-            found = mean_interval([float(value) for value in differences.to_numpy(float)])
-            nearer = "" if np.isnan(found.low) or found.low <= 0 <= found.high else (other, method)[found.mean < 0]
+            found = estimate(differences)
+            told = found["low"] > 0 or found["high"] < 0
+            nearer = (other, method)[found["mean"] < 0] if told else ""
             key = (experiment, metric, method, other)
-            rows.append((*key, found.mean, found.low, found.high, found.n, nearer))
+            rows.append((*key, found["mean"], found["low"], found["high"], found["seeds"], nearer))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -80,7 +80,7 @@ def summarise(
             rows.append(
                 {
                     **_key(experiment, metric, label),
-                    **_estimate(mine.groupby("seed")["value"].agg(_mean)),
+                    **estimate(mine.groupby("seed")["value"].agg(_mean)),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
                     "n_samples_max": design["n_samples"].max(),
@@ -116,7 +116,7 @@ def summarise_times(
                     {
                         **_key(experiment, metric, label),
                         "time": design["time"].item(),
-                        **_estimate(here.set_index("seed")["value"]),
+                        **estimate(here.set_index("seed")["value"]),
                         "n_samples": design["n_samples"].item(),
                         **_floor(floor[floor["metric"] == metric], design),
                     }
@@ -225,8 +225,8 @@ def _mean(values: pd.Series[float]) -> float:
     return float(values.mean(skipna=False))
 
 
-def _estimate(seeds: pd.Series[float]) -> dict[str, Any]:
-    """Mean over seeds and Student's interval."""
+def estimate(seeds: pd.Series[float]) -> dict[str, Any]:
+    """Mean over seeds and Student's 95 % interval, undefined (NaN) for one: mean, low, high, seeds."""
     from scipy.stats import t as student
 
     count = len(seeds)
