@@ -40,7 +40,7 @@ def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
-            found = estimate(differences)
+            found = estimate(pd.Series(differences.to_numpy(float)))
             told = found["low"] > 0 or found["high"] < 0
             nearer = (other, method)[found["mean"] < 0] if told else ""
             key = (experiment, metric, method, other)
