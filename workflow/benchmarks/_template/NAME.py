@@ -1,6 +1,6 @@
-"""Reads config.yaml and data.h5ad, writes samples.npz. Any language can do so; docs/adding-a-benchmark.md says how.
+"""A method of files: python NAME.py CONFIG DATA SEED OUT.
 
-    python NAME.py CONFIG DATA SEED OUT
+It reads config.yaml and data.h5ad and writes samples.npz. Any language can do so; docs/adding-a-benchmark.md says how.
 """
 
 import sys
