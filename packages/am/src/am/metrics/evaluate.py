@@ -11,14 +11,14 @@ from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
 from am.metrics.samples import MetricError
 from am.metrics.settings import (
-    Classes,
     ClassifierFrechet,
     Energy,
     MetricSettings,
+    MissingClasses,
     Mmd,
-    Recognised,
     Sinkhorn,
     SlicedWasserstein,
+    Unrecognised,
     Wasserstein1,
     Wasserstein2,
 )
@@ -62,10 +62,10 @@ def evaluate(
             from am.metrics.classifier import frechet_distance
 
             return frechet_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
-        case Recognised():
-            return float(_sure(classifier, x, metric.confidence).any(1).double().mean())
-        case Classes():
-            return float(_sure(classifier, x, metric.confidence).any(0).sum())
+        case Unrecognised():
+            return float((~_sure(classifier, x, metric.confidence).any(1)).double().mean())
+        case MissingClasses():
+            return float((~_sure(classifier, x, metric.confidence).any(0)).sum())
         case _:
             assert_never(metric)
 

@@ -80,23 +80,23 @@ class ClassifierFrechet(_Metric):
     quantity = "Frechet distance (classifier)"
 
 
-class Recognised(_Metric):
-    """Share of images that a classifier trained on the same data is sure of: the more, the better."""
+class Unrecognised(_Metric):
+    """Share of images that a classifier trained on the same data is not sure of."""
 
-    kind: Literal["recognised"] = "recognised"
-    quantity = "share recognised"
+    kind: Literal["unrecognised"] = "unrecognised"
+    quantity = "share not recognised"
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
-class Classes(_Metric):
-    """Number of classes that such images are sure to be of: the more, the better."""
+class MissingClasses(_Metric):
+    """Number of classes that it is sure of no image to be of."""
 
-    kind: Literal["classes"] = "classes"
-    quantity = "classes"
+    kind: Literal["missing_classes"] = "missing_classes"
+    quantity = "classes missing"
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
-CLASSIFYING = (ClassifierFrechet, Recognised, Classes)
+CLASSIFYING = (ClassifierFrechet, Unrecognised, MissingClasses)
 """Metrics that need labelled images."""
 
 MetricSettings = Annotated[
@@ -107,8 +107,8 @@ MetricSettings = Annotated[
     | Energy
     | Sinkhorn
     | ClassifierFrechet
-    | Recognised
-    | Classes,
+    | Unrecognised
+    | MissingClasses,
     Field(discriminator="kind"),
 ]
 """Settings of any metric, told apart by ``kind``."""
