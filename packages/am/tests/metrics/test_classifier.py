@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from am.metrics.classifier import Classifier, frechet_distance
+from am.metrics.classifier import Classifier, frechet_distance, kernel_distance
 from am.metrics.evaluate import evaluate
 from am.metrics.samples import MetricError
-from am.metrics.settings import ClassifierFrechet, MissingClasses, Unrecognised
+from am.metrics.settings import ClassifierFrechet, ClassifierKernel, MissingClasses, Unrecognised
 from am.randomness import generator
 from am.runs import build_dataset
 
@@ -24,8 +24,14 @@ def digits() -> tuple[Classifier, torch.Tensor]:
     return Classifier(*labelled), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
 
 
-def measured(metric: object, x: torch.Tensor, y: torch.Tensor, classifier: Classifier | None) -> float:
-    return evaluate(metric, x, y, generator("metric"), None, classifier)  # type: ignore[arg-type]
+def measured(
+    metric: object,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    classifier: Classifier | None,
+    log_weight: torch.Tensor | None = None,
+) -> float:
+    return evaluate(metric, x, y, generator("metric"), log_weight, classifier)  # type: ignore[arg-type]
 
 
 def test_test_digits_are_recognised_and_noise_is_not(digits: tuple[Classifier, torch.Tensor]) -> None:
@@ -79,3 +85,35 @@ def test_without_labels_it_is_told() -> None:
     x = torch.zeros(3, 2)
     with pytest.raises(MetricError, match="needs labelled images, and the data set has none"):
         measured(Unrecognised(), x, x, None)
+
+
+def test_the_kernel_distance_is_that_of_all_pairs() -> None:
+    """In one dimension (xy + 1)^3 = 1 + 3 xy + 3 x^2 y^2 + x^3 y^3: squared differences of moments, weighted."""
+    rng = generator("kernel")
+    x, y = 0.5 * torch.randn(100_000, 1, generator=rng), torch.randn(100_000, 1, generator=rng) / 2 + 1
+    # Moments of N(0, 1/4): 0, 1/4, 0; of N(1, 1/4): 1, 5/4, 7/4.
+    expected = 3 * 1**2 + 3 * 1**2 + (7 / 4) ** 2
+    parts = [kernel_distance(a, b) for a, b in zip(x.chunk(50), y.chunk(50), strict=True)]
+    assert sum(parts) / 50 == pytest.approx(expected, rel=0.02)
+    same = [kernel_distance(a, b) for a, b in zip(x.chunk(100)[:50], x.chunk(100)[50:], strict=True)]
+    assert min(same) < 0 < max(same)  # unbiased, so that equal laws are below zero as often as above
+
+
+def test_noise_is_far_in_the_kernel_distance_too(digits: tuple[Classifier, torch.Tensor]) -> None:
+    classifier, x = digits
+    noise = torch.randn(x.shape, generator=generator("noise"))
+    near, far = (measured(ClassifierKernel(), z[:60], x[250:], classifier) for z in (x, noise))
+    assert near < far / 10
+
+
+def test_weights_count_in_shares_and_not_in_counts(digits: tuple[Classifier, torch.Tensor]) -> None:
+    classifier, x = digits
+    none = -torch.inf * torch.ones(250)
+    mixed = torch.cat([x[:250], torch.zeros_like(x[:250])])  # no digit is grey
+    alone = measured(Unrecognised(), x[:250], x, classifier)
+    assert measured(Unrecognised(), mixed, x, classifier, torch.cat([torch.zeros(250), none])) == pytest.approx(alone)
+    grey = measured(Unrecognised(), mixed[250:], x, classifier)
+    assert grey != alone
+    assert measured(Unrecognised(), mixed, x, classifier) == pytest.approx((alone + grey) / 2)
+    with pytest.raises(MetricError, match="weights do not count"):
+        measured(MissingClasses(), x, x, classifier, torch.zeros(len(x)))

@@ -46,6 +46,30 @@ class Classifier:
         return x[:, : self.dimension].double().clamp(-1, 1).cpu().numpy()
 
 
+def kernel_distance(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> float:
+    """Unbiased squared MMD of features (n, d) and (m, d) with the kernel (x . y / d + 1)^3, which may be negative.
+
+    The estimator of the kernel inception distance: Binkowski et al., ICLR 2018. With weights it is consistent only.
+
+    Raises
+    ------
+    MetricError
+        Samples as in :func:`am.metrics.samples.prepared`, or of one point.
+    """
+    *_, wx, wy = prepared(x, y, x_log_weight)
+    if min(len(x), len(y)) < 2 or not float(wx.max()) < 1:
+        raise MetricError("a sample of one point, or one point with all the weight, has no pairs")
+    x, y = x.detach().double(), y.detach().double()
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / x.shape[1] + 1) ** 3
+
+    def within(a: Tensor, w: Tensor) -> Tensor:
+        return w @ kernel(a, a).fill_diagonal_(0) @ w / (1 - w.square().sum())
+
+    return float(within(x, wx) + within(y, wy) - 2 * wx @ kernel(x, y) @ wy)
+
+
 def frechet_distance(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> float:
     """Squared 2-Wasserstein distance of the Gaussians with the samples' means and covariances, (n, d) and (m, d).
 

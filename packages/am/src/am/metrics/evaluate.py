@@ -9,9 +9,10 @@ from torch import Tensor
 
 from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
-from am.metrics.samples import MetricError
+from am.metrics.samples import MetricError, prepared
 from am.metrics.settings import (
     ClassifierFrechet,
+    ClassifierKernel,
     Energy,
     MetricSettings,
     MissingClasses,
@@ -62,9 +63,16 @@ def evaluate(
             from am.metrics.classifier import frechet_distance
 
             return frechet_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
+        case ClassifierKernel():
+            from am.metrics.classifier import kernel_distance
+
+            return kernel_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
         case Unrecognised():
-            return float((~_sure(classifier, x, metric.confidence).any(1)).double().mean())
+            *_, weights, _ = prepared(x, y, weight)
+            return float(weights @ (~_sure(classifier, x, metric.confidence).any(1)).double().to(weights))
         case MissingClasses():
+            if weight is not None:
+                raise MetricError("classes are counted, and weights do not count: this metric takes none")
             return float((~_sure(classifier, x, metric.confidence).any(0)).sum())
         case _:
             assert_never(metric)

@@ -80,6 +80,13 @@ class ClassifierFrechet(_Metric):
     quantity = "Frechet distance (classifier)"
 
 
+class ClassifierKernel(_Metric):
+    """Kernel distance (KID's estimator) in the same features: of any number of images, and not KID."""
+
+    kind: Literal["classifier_kernel"] = "classifier_kernel"
+    quantity = "kernel distance (classifier)"
+
+
 class Unrecognised(_Metric):
     """Share of images that a classifier trained on the same data is not sure of."""
 
@@ -96,7 +103,7 @@ class MissingClasses(_Metric):
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
-CLASSIFYING = (ClassifierFrechet, Unrecognised, MissingClasses)
+CLASSIFYING = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses)
 """Metrics that need labelled images."""
 
 MetricSettings = Annotated[
@@ -107,6 +114,7 @@ MetricSettings = Annotated[
     | Energy
     | Sinkhorn
     | ClassifierFrechet
+    | ClassifierKernel
     | Unrecognised
     | MissingClasses,
     Field(discriminator="kind"),
