@@ -113,6 +113,18 @@ def test_paths_end_in_images_and_in_each_of_them(task: str) -> None:
     assert torch.bincount(distance.argmin(1)).tolist() == [2] * 5
 
 
+@every_task
+def test_velocities_are_differences_of_what_is_drawn_alike(task: str) -> None:
+    one, time, h = path(task), torch.linspace(0.05, 0.95, 200, dtype=torch.float64), 1e-6
+    x, velocity = one.moving(time, generator("same"))
+    early, late = (one.sample(time + shift, generator("same")) for shift in (-h, h))
+    assert torch.equal(x, one.sample(time, generator("same")))
+    whole = (late - early).abs() < 1  # the others went around the torus in between
+    torch.testing.assert_close(velocity[whole], ((late - early) / (2 * h))[whole], rtol=1e-6, atol=1e-6)
+    assert whole.double().mean() > 0.99
+    assert float(velocity[:, :SIZE].abs().mean()) > 0.1
+
+
 @pytest.mark.parametrize("task", CONDITIONAL)
 def test_conditions_do_not_change_in_time(task: str) -> None:
     one = path(task)

@@ -81,6 +81,29 @@ def test_noise_is_that_of_a_bridge_whatever_the_interval_lasts() -> None:
         assert abs(float(x.mean())) < 0.04
 
 
+@pytest.mark.parametrize("coupling", ["optimal", "independent"])
+@pytest.mark.parametrize("smoothing", [0.0, 2.0])
+def test_velocities_are_differences_of_what_is_drawn_alike(coupling: Any, smoothing: float) -> None:
+    points = [x.double() for x in clouds(8, 10, 6, 9)]
+    path, h = SnapshotPath(points, KNOTS, coupling, smoothing), 1e-7
+    time = torch.rand(200, generator=generator("times"), dtype=torch.float64)
+    x, velocity = path.moving(time, generator("same"))
+    early, late = (path.sample(time + shift, generator("same")) for shift in (-h, h))
+    assert torch.equal(x, path.sample(time, generator("same")))
+    torch.testing.assert_close(velocity, (late - early) / (2 * h), rtol=1e-3, atol=1e-3)
+
+
+def test_velocities_stay_finite_at_snapshots() -> None:
+    path = SnapshotPath(clouds(8, 10), [0, 1], smoothing=1.0)
+    assert bool(torch.isfinite(path.moving(torch.tensor([0.0, 1.0]), generator("ends"))[1]).all())
+
+
+def test_mass_that_comes_and_goes_has_no_velocity() -> None:
+    path = SnapshotPath(clouds(8, 10), [0, 1], "unbalanced")
+    with pytest.raises(ValueError, match=r"'estimator: conditional' needs the coupling 'optimal' or 'independent'"):
+        path.moving(torch.tensor([0.5]), generator("any"))
+
+
 def test_times_find_their_interval() -> None:
     path = SnapshotPath(clouds(1, 1, 1), [0, 0.25, 1])
     interval, u = path.locate(torch.tensor([0.0, 0.1, 0.25, 0.625, 1.0]))

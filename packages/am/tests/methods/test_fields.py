@@ -47,6 +47,14 @@ def moved(method: TrainedMethod, network: Any, x: Tensor, begin: float, end: flo
 
 
 @pytest.mark.parametrize("name", ACTIONS)
+def test_velocities_that_a_path_does_not_have_are_not_learned_from(name: str) -> None:
+    kind = plugins.load("am.methods", name).METHOD
+    method = kind(parse(kind.settings_type, {"estimator": "conditional"}, name))
+    with pytest.raises(ValueError, match=r"'estimator: conditional' needs velocities.*; use 'marginal'"):
+        method.build(PATH, generator("build"))
+
+
+@pytest.mark.parametrize("name", ACTIONS)
 def test_particles_follow_the_fields(name: str) -> None:
     method, network, x = built(name)
     time, step = 0.3, 1e-5

@@ -39,10 +39,13 @@ def test_the_mean_over_processes_is_the_mean_over_points(world: int, share: int,
     n = world * share
     values = torch.arange(n, dtype=torch.float64)
     ends = torch.arange(2 * world * boundary, dtype=torch.float64)[:, None]
-    sample = PathSample(values / n, values[:, None], *ends.chunk(2), 1 + values if weighted else None)
+    density = 1 + values if weighted else None
+    sample = PathSample(values / n, values[:, None], *ends.chunk(2), density, velocity=3 * values[:, None])
     shards = [sample.shard(rank, world) for rank in range(world)]
     means = torch.stack([shard.mean(shard.x[:, 0] ** 2) for shard in shards])
     torch.testing.assert_close(means.mean(), sample.mean(values**2))
+    for shard in shards:
+        assert torch.equal(shard.velocity, 3 * shard.x)
     for part in ("time", "x", "start", "end"):
         together = torch.cat([getattr(shard, part) for shard in shards]).reshape(-1).sort().values
         assert torch.equal(together, getattr(sample, part).reshape(-1))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.func import jvp
 from torch.nn.functional import interpolate
 
 from am.marginals.snapshots import SnapshotPath
@@ -50,6 +52,12 @@ class ImagePath(ABC):
     def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
         """One point of q_t for each entry of ``time``, from different images while there are any: (n,) -> (n, d)."""
         return self.at(time, self._drawn(len(time), generator).to(time), generator)
+
+    def moving(self, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same points, and their velocities while image and noise stay what they are: (n,) -> (n, d), (n, d)."""
+        images = self._drawn(len(time), generator).to(time)
+        moved = jvp(lambda t: self.at(t, images, generator), (time,), (torch.ones_like(time),))
+        return cast("tuple[Tensor, Tensor]", moved)
 
     @abstractmethod
     def at(self, time: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:

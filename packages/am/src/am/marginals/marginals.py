@@ -34,6 +34,18 @@ class Marginals(Protocol):
 
 
 @runtime_checkable
+class MovingMarginals(Marginals, Protocol):
+    """Marginals whose points lie on curves x_t that can be drawn with their velocities.
+
+    Whatever the curves: they must carry q_t, so that d/dt E f(x_t) = E[grad f . dx_t/dt] for every smooth f.
+    """
+
+    def moving(self, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One point of q_t for each entry of ``time``, and its velocity: (n,) -> (n, d), (n, d) per unit of t."""
+        ...
+
+
+@runtime_checkable
 class ScoredMarginals(Marginals, Protocol):
     """Marginals whose score is known in closed form."""
 

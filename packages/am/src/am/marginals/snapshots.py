@@ -124,17 +124,42 @@ class SnapshotPath:
 
     def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
         """One point of q_t for each entry of ``time``: (n,) in [0, 1] -> (n, d)."""
+        return self._curves(time, generator)[0]
+
+    def moving(self, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same points, and the velocities of the curves that they lie on: (n,) -> (n, d), (n, d).
+
+        With smoothing, the velocity of a curve grows like one over the root of the time to the next snapshot.
+
+        Raises
+        ------
+        ValueError
+            The coupling is unbalanced: what carries q_t is then not motion alone.
+        """
+        if self.coupling == "unbalanced":
+            raise ValueError(
+                "under an unbalanced coupling points come and go instead of moving along curves: "
+                "'estimator: conditional' needs the coupling 'optimal' or 'independent'"
+            )
+        return self._curves(time, generator)
+
+    def _curves(self, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         interval, passed = self.locate(time)
         x = time.new_empty(len(time), self.dimension)
+        velocity = torch.empty_like(x)
         for k in interval.unique().tolist():
             here = interval == k
             start, end = (x_k.to(x) for x_k in self._pairs(k, passed[here], generator))
             u = passed[here, None]
             x[here] = (1 - u) * start + u * end
+            velocity[here] = end - start
             if self.smoothing:
                 noise = torch.randn(start.shape, generator=generator, dtype=start.dtype, device=start.device)
-                x[here] += self.smoothing * (u * (1 - u)).sqrt() * noise
-        return x
+                width = (u * (1 - u)).sqrt()
+                x[here] += self.smoothing * width * noise
+                velocity[here] += self.smoothing * (0.5 - u) / width.clamp(min=1e-6) * noise
+            velocity[here] /= self.times[k + 1] - self.times[k]
+        return x, velocity
 
     def _pairs(self, snapshot: int, passed: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A pair for each share of the way that has passed: (n,) -> (n, d) and (n, d)."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from am.marginals.marginals import Marginals
+    from am.objectives.path import PathSample
     from am.training.stream import Stream
 
 
@@ -107,6 +108,11 @@ class ActionSettings(TrainedSettings):
     weight: Literal["constant", "decreasing", "decreasing_squared", "parabolic"] = Field(
         default="constant", description="w(t) of the objective: 1, 1 - t, (1 - t)^2 or 6 t (1 - t)"
     )
+    estimator: Literal["marginal", "conditional"] = Field(
+        default="marginal",
+        description="marginal: of points of q_t alone, as published; conditional: of the velocities of the curves that "
+        "points lie on, where the path has some; the same expectation",
+    )
 
 
 class ActionMethod(TrainedMethod):
@@ -118,10 +124,26 @@ class ActionMethod(TrainedMethod):
     """Whether -s_{1 - t} is the action of the path run backwards, which noise rules out."""
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
-        """A fresh action."""
+        """A fresh action.
+
+        Raises
+        ------
+        ValueError
+            Velocities are asked for where ``marginals`` have none.
+        """
+        from am.marginals.marginals import MovingMarginals
         from am.potentials.potential import build_potential
 
+        if self.settings.estimator == "conditional" and not isinstance(marginals, MovingMarginals):
+            raise ValueError(
+                "'estimator: conditional' needs velocities, which points of this path do not have; use 'marginal'"
+            )
+
         return build_potential(self.settings.potential, marginals, generator)
+
+    def draw(self, marginals: Any, stream: Stream) -> PathSample:
+        """What the loss of a step is estimated from."""
+        return stream.draw_moving(marginals) if self.settings.estimator == "conditional" else stream.draw(marginals)
 
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
         """The gradient of the action."""

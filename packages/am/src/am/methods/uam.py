@@ -37,7 +37,7 @@ class UnbalancedActionMatching(ActionMethod):
         from am.objectives.unbalanced import unbalanced_action_matching
 
         weight = WEIGHTS[self.settings.weight]
-        return unbalanced_action_matching(network, stream.draw(marginals), self.settings.growth, weight)
+        return unbalanced_action_matching(network, self.draw(marginals, stream), self.settings.growth, weight)
 
     def sample(
         self,

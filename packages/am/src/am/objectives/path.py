@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from am.marginals.marginals import Marginals
+from am.marginals.marginals import Marginals, MovingMarginals
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class PathSample:
     """(n1, d) points of q_1."""
     time_density: Tensor | None = None
     """(n,) density of the proposal that ``time`` was drawn from; None for the uniform one."""
+    velocity: Tensor | None = None
+    """(n, d) velocities of curves that carry q_t and go through ``x``; they take the place of ``start`` and ``end``."""
 
     def shard(self, rank: int, world: int) -> PathSample:
         """Every ``world``-th point, from ``rank`` on: what one of several processes works on."""
         if world == 1:
             return self
-        parts = (self.time, self.x, self.start, self.end, self.time_density)
+        parts = (self.time, self.x, self.start, self.end, self.time_density, self.velocity)
         return PathSample(*(None if part is None else part[rank::world] for part in parts))  # type: ignore[arg-type]
 
     def mean(self, integrand: Tensor) -> Tensor:
@@ -67,3 +69,9 @@ def draw_path(
     points = marginals.sample(torch.cat([time, ends]), generator)
     x, start, end = points.split([len(time), boundary, boundary])
     return PathSample(time, x, start, end, time_density)
+
+
+def draw_moving(marginals: MovingMarginals, time: Tensor, generator: torch.Generator) -> PathSample:
+    """Draw a point and its velocity at each entry of ``time``, and none at t = 0 and t = 1."""
+    x, velocity = marginals.moving(time, generator)
+    return PathSample(time, x, x[:0], x[:0], velocity=velocity)

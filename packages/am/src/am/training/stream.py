@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from am.marginals.marginals import Marginals
-from am.objectives.path import PathSample, draw_path
+from am.marginals.marginals import Marginals, MovingMarginals
+from am.objectives.path import PathSample, draw_moving, draw_path
 from am.randomness import derive_seed, generator
 
 
@@ -56,6 +56,10 @@ class Stream:
         """Share of this process in fresh points of the path; without ``boundary``, none at t = 0 and 1."""
         sample = draw_path(marginals, self.times(), self._boundary if boundary else 0, self.generator)
         return sample.shard(self._rank, self._world)
+
+    def draw_moving(self, marginals: MovingMarginals) -> PathSample:
+        """Share of this process in fresh points of the path that have velocities."""
+        return draw_moving(marginals, self.times(), self.generator).shard(self._rank, self._world)
 
     def rademacher(self, x: Tensor) -> Tensor:
         """Independent signs, one for each entry of this process's (n, d) points."""
