@@ -23,7 +23,7 @@ from am.runs import build_method
 from am.training.stream import Stream
 
 BATCH, DIMENSION, CELLS, ROUNDS = 512, 5, 600, 3
-METHODS = ("am", "icfm", "otcfm", "sbcfm", "sf2m")
+METHODS = ("am", "eam", "icfm", "otcfm", "sbcfm", "sf2m")
 
 
 def main() -> None:
@@ -40,6 +40,8 @@ def main() -> None:
             "torchcfm, OT-CFM": _torchcfm(ExactOptimalTransportConditionalFlowMatcher(0.1), cells, size),
             **{name: _method(name, path, size) for name in METHODS},
             f"am, {BATCH // 4} points at each end": _method("am", path, size, BATCH // 4),
+            "am, conditional": _method("am", path, size, estimator="conditional"),
+            "eam, conditional": _method("eam", path, size, estimator="conditional"),
         }
         # In turns, so that a machine that slows down slows all of them.
         rounds = [{name: median_ms(step) for name, step in steps.items()} for _ in range(ROUNDS)]
@@ -62,9 +64,12 @@ def _torchcfm(matcher: Any, cells: list[Tensor], size: dict[str, int]) -> Callab
     return _step(network, loss)
 
 
-def _method(name: str, path: SnapshotPath, size: dict[str, int], boundary: int = BATCH) -> Callable[[], None]:
+def _method(
+    name: str, path: SnapshotPath, size: dict[str, int], boundary: int = BATCH, **settings: str
+) -> Callable[[], None]:
     """A step of a method, over all intervals."""
-    method = build_method(name, {"potential" if name == "am" else "network": size}, "benchmark")
+    network_key = "potential" if name in ("am", "eam") else "network"
+    method = build_method(name, {network_key: size, **settings}, "benchmark")
     assert isinstance(method, TrainedMethod)
     network = method.build(path, torch.Generator().manual_seed(0))
     steps = iter(range(10**9))
