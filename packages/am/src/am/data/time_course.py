@@ -24,14 +24,15 @@ COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight")
 EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
 
 Floats = NDArray[np.float64]
+Points = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TimeCourse:
     """Cells of an ``.h5ad``, in its order."""
 
-    x: Floats
-    """(n, d) leading components of the embedding, as they are"""
+    x: Points
+    """(n, d) leading components of the embedding, as they are: single precision stays single"""
     time: Floats
     """(n,) in the units of the column"""
     basis: str
@@ -92,7 +93,7 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
 
 
 def annotate(
-    source: Path, out: Path, obs: Mapping[str, Floats], obsm: Mapping[str, Floats], about: Mapping[str, Any]
+    source: Path, out: Path, obs: Mapping[str, Points], obsm: Mapping[str, Points], about: Mapping[str, Any]
 ) -> None:
     """Write a copy of an ``.h5ad`` with what was found added, ``about`` as ``uns["am"]``, and all else as it is.
 
@@ -151,10 +152,10 @@ def _numbers(column: pd.Series, what: str) -> Floats:
     return numbers
 
 
-def _components(embedding: Any, dimensions: int | None, what: str) -> Floats:
+def _components(embedding: Any, dimensions: int | None, what: str) -> Points:
     dense = embedding.toarray() if hasattr(embedding, "toarray") else embedding
     try:
-        x = np.asarray(dense, dtype=np.float64)
+        x = np.asarray(dense, dtype=None if getattr(dense, "dtype", None) == np.float32 else np.float64)
     except (ValueError, TypeError):
         raise DataError(f"{what} holds something that is not a number") from None
     x = x[:, None] if x.ndim == 1 else x

@@ -19,7 +19,7 @@ from torch import Tensor
 from am import plugins
 from am.config import ConfigError, digest, merge, read_yaml, write_yaml
 from am.data.samples import Samples
-from am.data.time_course import Floats, TimeCourse, annotate, read_time_course
+from am.data.time_course import Floats, Points, TimeCourse, annotate, read_time_course
 from am.dynamics.weighted import self_normalised
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
@@ -118,7 +118,7 @@ def fit(
     told = {**about, "settings": json.dumps(about["settings"]), "provenance": json.dumps(record)}
     annotate(source, copy, cells.obs, cells.obsm, told)
     figure = trajectories(
-        Samples(course.x.astype(np.float32), course.time),
+        Samples(course.x.astype(np.float32, copy=False), course.time),
         [(learner.title, moments * units.duration + units.first, units.positions(lines))],
         [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
         time=time_key,
@@ -155,15 +155,20 @@ class Units:
     @classmethod
     def of(cls, course: TimeCourse) -> Units:
         """Those of a time course."""
-        centre, times = course.x.mean(0), course.times
-        spread = float(np.sqrt(((course.x - centre) ** 2).mean()))
+        centre, times = course.x.mean(0, dtype=np.float64), course.times
+        variances = [column.var(dtype=np.float64) for column in course.x.T]  # one by one: a million cells fit once
+        spread = float(np.sqrt(np.mean(variances)))
         return cls(centre, spread, float(times[0]), float(times[-1] - times[0]))
 
     def path(self, course: TimeCourse) -> SnapshotPath:
         """The path through the cells, in these units."""
-        x = torch.from_numpy(((course.x - self.centre) / self.spread).astype(np.float32))
         times = ((course.times - self.first) / self.duration).tolist()
-        return SnapshotPath([x[torch.from_numpy(course.time == time)] for time in course.times], times)
+        return SnapshotPath([self.seen(course, time) for time in course.times], times)
+
+    def seen(self, course: TimeCourse, time: float) -> Tensor:
+        """The cells of a time, in these units: (m, d)."""
+        x = (course.x[course.time == time] - self.centre) / self.spread
+        return torch.from_numpy(x.astype(np.float32))
 
     def positions(self, x: Tensor) -> Floats:
         """(..., d) positions as components of the basis."""
@@ -219,8 +224,8 @@ class _Fitting:
 class _Cells:
     """What is told of every cell, by the names of columns and embeddings."""
 
-    obs: dict[str, Floats]
-    obsm: dict[str, Floats]
+    obs: dict[str, Points]
+    obsm: dict[str, Points]
     nfe: int
 
 
@@ -257,15 +262,15 @@ def _cells(
     device: torch.device,
 ) -> _Cells:
     """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first."""
-    parts: dict[str, Floats] = {}
+    parts: dict[str, Points] = {}
     nfe = 0
 
     def put(name: str, rows: Any, values: Floats) -> None:
-        parts.setdefault(name, np.zeros((len(course.x), *values.shape[1:])))[rows] = values
+        parts.setdefault(name, np.zeros((len(course.x), *values.shape[1:]), np.float32))[rows] = values
 
     for moment in course.times.tolist():
         rows = course.time == moment
-        x = torch.from_numpy(((course.x[rows] - units.centre) / units.spread).astype(np.float32)).to(device)
+        x = units.seen(course, moment).to(device)
         t = (moment - units.first) / units.duration
         put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key)))
         growth = _field(learner.growth_rate, network, t, x)
