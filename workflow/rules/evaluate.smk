@@ -31,7 +31,8 @@ rule evaluate_samples:
         data=ALL_POINTS,
         samples=rules.sample_method.output.samples,
     output:
-        f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
+        metrics=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
+        blocks=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/blocks.csv",
     log:
         f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{{seed}}.log",
     group:
@@ -42,10 +43,10 @@ rule evaluate_samples:
     params:
         config=SETTINGS,
         settings=asked("metrics"),
-        code=lambda w: step_digest("evaluate"),
+        code=lambda w: experiment(w).data.code_digest("evaluate"),
     shell:
         "am evaluate --config {params.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
-        " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
+        " --seed {wildcards.seed} --threads {threads} --out {output.metrics} 2> {log}"
 
 
 rule measure_history:
@@ -64,7 +65,7 @@ rule measure_history:
         config=SETTINGS,
         run=RUN_SETTINGS,
         settings=lambda w: [run(w).sampling_digest, asked("metrics", "history_samples")(w)],
-        code=lambda w: [run(w).code_digest("sample"), step_digest("evaluate")],
+        code=lambda w: [run(w).code_digest("sample"), experiment(w).data.code_digest("evaluate")],
     shell:
         "am history --config {params.config} --run {params.run} --data {input.data} --snapshots {input.snapshots}"
         " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"

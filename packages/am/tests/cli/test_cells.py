@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from am.config import write_yaml
 from am.data.samples import read_samples
 from am.data.snapshots import read_snapshots
+from am.metrics.energy import energy_distance
 
 from ..conftest import Run
 
@@ -123,6 +125,14 @@ def test_cells_go_through_every_step(results: Path) -> None:
         assert set(metrics["n_samples"]) == {20}
         assert set(floor["n_samples"]) == {10, 20}
         assert np.isfinite([*metrics["value"], *floor["value"]]).all()
+    for name, method in product(("cells", "rolled"), ("uam", "no_dynamics")):
+        blocks = pd.read_csv(results / name / method / "seed0/blocks.csv").set_index(["time", "block", "metric"])
+        assert len(blocks) == 3 * 10 * 2
+        (x, log_weight), y = read_samples(results / name / method / "seed0/samples.npz").at(1.0), points.test(0, 1.0)
+        for block in range(10):
+            parts = [torch.from_numpy(np.delete(part, [block, block + 10], 0)) for part in (x, y)]
+            weight = None if log_weight is None else torch.from_numpy(np.delete(log_weight, [block, block + 10]))
+            assert blocks.loc[(1.0, block, "energy"), "value"] == pytest.approx(energy_distance(*parts, weight))
     for times in ("", "_times"):
         assert "**cells, energy** (protocol ours-one-step)\n" in (results / f"cells{times}.md").read_text()
         assert "**rolled, energy**\n" in (results / f"rolled{times}.md").read_text()

@@ -38,10 +38,15 @@ def test_every_step_leaves_what_the_next_one_reads_and_nothing_else(results: Pat
     ]
     shown += [f"tables/atom{name}" for name in (".csv", ".md", "_times.csv", "_times.md", "_pairs.csv", "_pairs.md")]
     shown += ["verdict.html", "verdict.csv", "verdict.md"]
-    each = ["samples.npz", "provenance.json", "metrics.csv"]
+    each = ["samples.npz", "provenance.json", "metrics.csv", "blocks.csv"]
     trained = ["model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"]
     shown += ["atom/data.h5ad", "atom/floor.csv"]
-    shown += [f"atom/{run}/seed{seed}/metrics.csv" for run in ("am", "oracle") for seed in (0, 1)]
+    shown += [
+        f"atom/{run}/seed{seed}/{table}.csv"
+        for run in ("am", "oracle")
+        for seed in (0, 1)
+        for table in ("metrics", "blocks")
+    ]
     shown += [f"atom/am/seed{seed}/history.csv" for seed in (0, 1)]
     expected = {"config.yaml", "data.h5ad", "floor.csv", "am/config.yaml", "oracle/config.yaml"}
     expected |= {f"{run}/seed{seed}/{name}" for run in ("am", "oracle") for seed in (0, 1) for name in each}

@@ -53,6 +53,22 @@ def of(table: pd.DataFrame, method: str) -> pd.Series:
     return row
 
 
+def test_the_luck_of_shared_cells_widens_intervals(metrics: pd.DataFrame, floor: pd.DataFrame) -> None:
+    rng = np.random.default_rng(3)
+    am = metrics[metrics["method"] == "am"]
+    blocks = pd.concat(
+        [am.assign(value=am["value"] * shift, block=block) for block, shift in enumerate(rng.normal(1, 0.5, 10))]
+    )
+    alone, both = (tables.summarise("hydrogen", metrics, floor, LABELS, blocks=given) for given in (None, blocks))
+    values = [of(alone, "am")["mean"] * shift for shift in np.random.default_rng(3).normal(1, 0.5, 10)]
+    assert of(both, "am")["cells_se"] == pytest.approx(math.sqrt(0.9 * 10) * np.std(values))
+    assert of(both, "am")["high"] - of(both, "am")["low"] > of(alone, "am")["high"] - of(alone, "am")["low"]
+    assert math.isnan(of(both, "oracle")["cells_se"])
+    assert of(both, "oracle")["high"] == of(alone, "oracle")["high"]
+    times = tables.summarise_times("hydrogen", metrics, floor, LABELS, blocks)
+    assert set(times[times["cells_se"].notna()]["method"]) == {"am"}
+
+
 def seed_means(metrics: pd.DataFrame, method: str) -> list[float]:
     by_seed: dict[int, list[float]] = {}
     for row in metrics.to_dict("records"):

@@ -6,7 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from am.results.tidy import HISTORY_COLUMNS, METRIC_COLUMNS, TableError, read_history, read_metrics, write_tidy
+from am.results.tidy import (
+    BLOCK_COLUMNS,
+    HISTORY_COLUMNS,
+    METRIC_COLUMNS,
+    TableError,
+    blocks_beside,
+    read_blocks,
+    read_history,
+    read_metrics,
+    write_tidy,
+)
 
 
 def metrics(method: str) -> pd.DataFrame:
@@ -24,6 +34,18 @@ def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:
         write_tidy(frame, tmp_path / f"{name}.csv")
     back = read_metrics(tmp_path / f"{name}.csv" for name in frames)
     pd.testing.assert_frame_equal(back, pd.concat(frames.values(), ignore_index=True), check_exact=True)
+
+
+def test_blocks_are_found_beside_metrics_where_there_are_some(tmp_path: Path) -> None:
+    some = metrics("am").assign(block=3)
+    for name, frame in (("some", some), ("none", some[:0]), ("no file", None)):
+        (tmp_path / name).mkdir()
+        if frame is not None:
+            write_tidy(frame, tmp_path / name / "blocks.csv")
+    beside = blocks_beside(tmp_path / name / "metrics.csv" for name in ("some", "none", "no file"))
+    assert [path.parent.name for path in beside] == ["some"]
+    pd.testing.assert_frame_equal(read_blocks(beside), some)
+    assert list(read_blocks([]).columns) == list(BLOCK_COLUMNS)
 
 
 def test_no_files_are_an_empty_table() -> None:

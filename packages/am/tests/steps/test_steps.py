@@ -68,6 +68,7 @@ def test_samples_of_a_method_in_any_language_count_with_their_weights(atom: Path
     evaluate.evaluate(
         atom / "config.yaml", atom / "data.h5ad", tmp_path / "samples.npz", tmp_path / "metrics.csv", "theirs", 1
     )
+    assert pd.read_csv(tmp_path / "blocks.csv").empty  # each seed has points of its own
     table = pd.read_csv(tmp_path / "metrics.csv").set_index(["time", "metric"])
     assert len(table) == 4
     assert set(table["n_samples"]) == {60}

@@ -89,6 +89,7 @@ class CellDataset(Dataset):
 
     settings_type = CellSettings
     settings: CellSettings
+    shared_test_points = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -61,6 +61,9 @@ class Dataset(ABC):
     Coordinates after them are what the image is conditioned on, and never move.
     """
 
+    shared_test_points: ClassVar[bool] = False
+    """Whether all seeds are judged by the same points, so that the spread over seeds does not show their luck."""
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 

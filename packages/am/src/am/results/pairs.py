@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from am.results.estimates import estimate
 from am.results.labels import Label
 from am.results.numbers import interval
-from am.results.tables import estimate, markdown_table
+from am.results.tables import markdown_table, over_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,17 +17,22 @@ if TYPE_CHECKING:
 COLUMNS = ("experiment", "metric", "method", "other", "difference", "low", "high", "seeds", "nearer")
 
 
-def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label]) -> pd.DataFrame:
+def compare_pairs(
+    experiment: str, metrics: pd.DataFrame, labels: Sequence[Label], blocks: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """One row a metric and pair of methods, controls left out: the mean over seeds of the difference of their values.
 
     A seed's value is its mean over times, so a difference is between the same start, the same truth and the same
-    times. Intervals are Student's t at 95 % over seeds, each by itself; ``nearer`` is the method of the smaller value
-    where the interval does not hold zero, and empty where it does, or where there are fewer than two seeds.
+    times. Intervals are those of :func:`am.results.estimates.estimate`, each by itself: over seeds, and over cells
+    where all seeds share them. ``nearer`` is the method of the smaller value where the interval does not hold zero, and
+    empty where it does, or where there are fewer than two seeds.
 
     Parameters
     ----------
     metrics
         Rows of ``metrics.csv``; those of other experiments are left out.
+    blocks
+        Rows of ``blocks.csv``.
     """
     import pandas as pd
 
@@ -35,12 +41,13 @@ def compare_pairs(experiment: str, metrics: pd.DataFrame, labels: Sequence[Label
     rows = []
     for metric, values in mine.groupby("metric", sort=False):
         of_seeds = values.groupby(["method", "seed"])["value"].agg(lambda x: x.mean(skipna=False)).unstack("seed")
+        without = {str(method): over_blocks(blocks, rows) for method, rows in values.groupby("method")}
         there = [method for method in competing if method in of_seeds.index]
         for method, other in combinations(there, 2):
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
-            found = estimate(pd.Series(differences.to_numpy(float)))
+            found = estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other])
             told = found["low"] > 0 or found["high"] < 0
             nearer = (other, method)[found["mean"] < 0] if told else ""
             key = (experiment, metric, method, other)
@@ -66,5 +73,5 @@ def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str =
     table = markdown_table(["nearer to the truth", "than", "by [95 % interval]"], rows)
     return (
         f"{heading}\n\n{table}\nOf {len(leading)} pairs, {len(told)} are told apart by the same seeds on the same "
-        "points; intervals are each by itself, and hold the luck of seeds, not that of the points.\n"
+        "points; intervals are each by itself, and hold the luck of the points too where all seeds share them.\n"
     )

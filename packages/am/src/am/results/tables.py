@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from am.results.estimates import estimate
 from am.results.files import write_text
 from am.results.labels import Label, controls_first
 from am.results.numbers import interval, number, with_spread
@@ -47,10 +48,11 @@ def summarise(
     labels: Sequence[Label],
     published: Sequence[Published] = (),
     costs: pd.DataFrame | None = None,
+    blocks: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a metric and method: the mean over seeds of each seed's mean over times.
 
-    Intervals are Student's t at 95 %, undefined (NaN) for one seed. The floor is taken at the same
+    Intervals are those of :func:`am.results.estimates.estimate`. The floor is taken at the same
     times and sizes as the method's values; per repeat it is a mean over times too. A method without
     runs has a row with no seeds. A metric that is NaN anywhere is NaN.
 
@@ -60,6 +62,8 @@ def summarise(
         Rows of ``metrics.csv`` and ``floor.csv``; those of other experiments are left out.
     costs
         As from :func:`read_costs`.
+    blocks
+        Rows of ``blocks.csv``.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def summarise(
             rows.append(
                 {
                     **_key(experiment, metric, label),
-                    **estimate(mine.groupby("seed")["value"].agg(_mean)),
+                    **estimate(mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine)),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
                     "n_samples_max": design["n_samples"].max(),
@@ -96,7 +100,11 @@ def summarise(
 
 
 def summarise_times(
-    experiment: str, metrics: pd.DataFrame, floor: pd.DataFrame, labels: Sequence[Label]
+    experiment: str,
+    metrics: pd.DataFrame,
+    floor: pd.DataFrame,
+    labels: Sequence[Label],
+    blocks: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a metric, method and time: the mean over seeds, its interval and the floor; see :func:`summarise`.
 
@@ -116,7 +124,7 @@ def summarise_times(
                     {
                         **_key(experiment, metric, label),
                         "time": design["time"].item(),
-                        **estimate(here.set_index("seed")["value"]),
+                        **estimate(here.set_index("seed")["value"], over_blocks(blocks, here)),
                         "n_samples": design["n_samples"].item(),
                         **_floor(floor[floor["metric"] == metric], design),
                     }
@@ -183,9 +191,9 @@ def write_table(frame: pd.DataFrame, text: str, csv: Path, markdown: Path, made_
 
 
 _LEGEND = (
-    "Means over seeds with 95 % Student-t intervals. Controls bound the methods. The floor is the distance of two "
-    "samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean below its "
-    "2.5 % quantile is marked (!) and is a bug until explained.\n"
+    "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them. Controls bound "
+    "the methods. The floor is the distance of two samples of the truth at the same times and sizes, ± its standard "
+    "deviation over repeats; a mean below its 2.5 % quantile is marked (!) and is a bug until explained.\n"
 )
 
 
@@ -225,15 +233,16 @@ def _mean(values: pd.Series[float]) -> float:
     return float(values.mean(skipna=False))
 
 
-def estimate(seeds: pd.Series[float]) -> dict[str, Any]:
-    """Mean over seeds and Student's 95 % interval, undefined (NaN) for one: mean, low, high, seeds."""
-    from scipy.stats import t as student
+def over_blocks(blocks: pd.DataFrame | None, rows: pd.DataFrame) -> pd.Series[float]:
+    """For each block, the mean over those ``rows`` that were measured without it too; empty where none were."""
+    import pandas as pd
 
-    count = len(seeds)
-    mean = _mean(seeds) if count else math.nan
-    spread = float(seeds.to_numpy(float).std(ddof=1)) if count > 1 else math.nan
-    half = float(student.ppf(0.975, count - 1)) * spread / math.sqrt(count) if count > 1 else math.nan
-    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": count}
+    if blocks is None or blocks.empty or rows.empty:
+        return pd.Series(dtype=float)
+    keys = ["experiment", "method", "metric", "seed", "time"]
+    wanted = rows[keys].assign(time=rows["time"].round(9))
+    mine = blocks.assign(time=blocks["time"].astype(float).round(9)).merge(wanted, on=keys)
+    return mine.groupby("block")["value"].agg(_mean)
 
 
 def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 METRIC_COLUMNS = ("experiment", "method", "seed", "time", "metric", "value", "n_samples")
 """Of ``metrics.csv``; and of ``floor.csv``, where the method is ``floor`` and seeds count repeats."""
+BLOCK_COLUMNS = (*METRIC_COLUMNS, "block")
+"""Of ``blocks.csv``: as ``metrics.csv``, measured without the points of a block; there are none where each seed has
+points of its own."""
 HISTORY_COLUMNS = ("experiment", "method", "seed", "iteration", "metric", "value", "n_samples")
 """Of ``history.csv``: values are means over times."""
 FLOOR = "floor"
@@ -32,6 +35,17 @@ def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
         A file is missing, is no table, lacks a column, has no rows, or has words where numbers belong.
     """
     return _read(paths, METRIC_COLUMNS)
+
+
+def blocks_beside(metrics: Iterable[Path]) -> list[Path]:
+    """The ``blocks.csv`` that lie beside ``metrics.csv`` files, where they do and have rows."""
+    there = [file for path in metrics if (file := path.with_name("blocks.csv")).exists()]
+    return [file for file in there if file.read_bytes().count(b"\n") != 1]
+
+
+def read_blocks(paths: Iterable[Path]) -> pd.DataFrame:
+    """All rows of several ``blocks.csv``; errors as in :func:`read_metrics`."""
+    return _read(paths, BLOCK_COLUMNS)
 
 
 def read_history(paths: Iterable[Path]) -> pd.DataFrame:

@@ -226,7 +226,7 @@ def _made(path: Path, content: Mapping[str, Any], where: str) -> _Record:
         settings=settings,
         code_digest=made.code_digest,
         code=lambda: step_digest(*made.code) if made.code else made.code_digest,
-        reads_sources=made.code[:1] in (("prepare",), ("fit",)) or any("am.datasets." in name for name in made.code),
+        reads_sources=made.code[:1] in (("prepare",), ("fit",)),
     )
 
 

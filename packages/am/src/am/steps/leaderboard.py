@@ -10,23 +10,25 @@ import pandas as pd
 from am.config import ConfigError
 from am.results.files import write_text
 from am.results.numbers import interval, number
+from am.results.pairs import COLUMNS
 from am.results.tables import markdown_table
 
 _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 _INTRODUCTION = """# Leaderboard
 
 Made by `am leaderboard` from the tables of `results/expected/`; a test compares the two. Each experiment at each scale
-is ranked by its leading metric; lower is better. A method's rank is one more than the number of methods whose 95 %
-interval lies wholly below its own, so that those that cannot be told apart share a rank. One seed has no interval and
-no rank, controls bound the others and have none. NFE counts evaluations of the learned field for all samples together;
-costs are empty where metrics were committed without their provenance.
+is ranked by its leading metric; lower is better. A method's rank is one more than the number of methods that are nearer
+to the truth when the two are compared by the same seeds on the same points, beyond the luck of both, so that those
+that cannot be told apart share a rank. One seed has no interval and no rank, controls bound the others and have none.
+NFE counts evaluations of the learned field for all samples together; costs are empty where metrics were committed
+without their provenance.
 """
 _SUBMITTING = """## To submit a row
 
 1. [Add the method](adding-a-method.md), and a row for it in the experiment under `config/experiments/`.
 2. Run the experiment with the seeds of its scale: `make reproduce SCALE=laptop`.
-3. Copy the run's `seed<k>/metrics.csv` from `results/<scale>/<experiment>/<run>/` to the same place under
-   `results/expected/`, and its `provenance.json` too if its costs shall be shown.
+3. Copy the run's `seed<k>/metrics.csv` and `blocks.csv` from `results/<scale>/<experiment>/<run>/` to the same place
+   under `results/expected/`, and its `provenance.json` too if its costs shall be shown.
 4. `am review --accept` writes the tables, `am leaderboard` this page. `make verify` must then end without a `FAULT:`.
 5. Commit all of it: the difference shows what changed.
 """
@@ -41,23 +43,26 @@ def leaderboard(kept: Path, out: Path) -> None:
         There are no tables.
     """
     tables = {file: pd.read_csv(file) for file in sorted(kept.glob("*/tables/*.csv"))}
-    # Others lie beside those of means over times: by time, in pairs.
-    means = {file: table for file, table in tables.items() if "floor_mean" in table and "nfe" in table}
-    boards = [board(f"{file.stem} ({file.parents[1].name})", table) for file, table in means.items()]
+    means = {file: table for file, table in tables.items() if "nfe" in table}
+    pairs = {file: tables.get(file.with_stem(f"{file.stem}_pairs")) for file in means}
+    boards = [board(f"{file.stem} ({file.parents[1].name})", table, pairs[file]) for file, table in means.items()]
     if not boards:
         raise ConfigError(f"{kept}: there are no tables to rank methods by")
     write_text("\n".join([_INTRODUCTION, *boards, _SUBMITTING]), out)
 
 
-def board(title: str, table: pd.DataFrame) -> str:
-    """The part of the page about one experiment, from its table; see :func:`am.results.tables.summarise`."""
+def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
+    """The part of the page about one experiment, from its table and its pairs, if it has some.
+
+    See :func:`am.results.tables.summarise` and :func:`am.results.pairs.compare_pairs`.
+    """
     table = table[(table["metric"] == table["metric"].iloc[0]) & (table["seeds"] > 0)].sort_values(
         "mean", kind="stable"
     )
-    rivals = table[~table["control"]]
+    leading = pairs[pairs["metric"] == table["metric"].iloc[0]] if pairs is not None else pd.DataFrame(columns=COLUMNS)
     rows = [
         [
-            _rank(row, rivals),
+            _rank(row, leading),
             f"*control: {row['title']}*" if row["control"] else row["title"],
             interval(row["mean"], row["low"], row["high"], row["seeds"]),
             str(row["seeds"]),
@@ -70,7 +75,9 @@ def board(title: str, table: pd.DataFrame) -> str:
     return f"## {title}\n\nMetric: {table['metric'].iloc[0]}. Floor: {floor}.\n\n{markdown_table(_HEAD, rows)}"
 
 
-def _rank(row: Any, rivals: pd.DataFrame) -> str:
+def _rank(row: Any, pairs: pd.DataFrame) -> str:
     if row["control"] or pd.isna(row["low"]):
         return "—"
-    return str(1 + int((rivals["high"] < row["low"]).sum()))
+    mine = (pairs["method"] == row["method"]) | (pairs["other"] == row["method"])
+    lost = mine & pairs["nearer"].notna() & (pairs["nearer"] != row["method"])
+    return str(1 + int(lost.sum()))

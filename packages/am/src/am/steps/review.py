@@ -23,7 +23,7 @@ from am.steps.verify import judged, results_in
 
 TOLERANCE = 1e-6
 """Relative, between a number made anew and its reference: sums differ by less between machines."""
-_KEYS = ("experiment", "method", "metric", "source")
+_KEYS = ("experiment", "method", "other", "metric", "source")
 _PROSE = ("title", "claim", "controls", "why", "warning")
 
 
@@ -35,7 +35,8 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
     settings
         The folder of the project's settings.
     kept
-        ``<scale>/<experiment>/`` holds metrics. References are ``verdict.csv`` and ``<scale>/tables/<experiment>.csv``.
+        ``<scale>/<experiment>/`` holds metrics. References are ``verdict.csv``, ``<scale>/tables/<experiment>.csv`` and
+        ``<experiment>_pairs.csv`` beside it.
     out
         Tables, figures of metrics over time, and verdicts appear here.
     accept
@@ -69,7 +70,8 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
             if found := files.get((one.scale, name)):
                 table = Path(one.scale, "tables", f"{name}.csv")
                 _remake(one, found, out / table, out / one.scale / "figures")
-                references[out / table] = kept / table
+                for shown in (table, table.with_stem(f"{name}_pairs")):
+                    references[out / shown] = kept / shown
     asked = [projects[scale].experiments[name].asked("labels", "published") for scale, name in files]
     made_of = origin([file for found in files.values() for file in found], step_digest("review"), ["review"], asked)
     verdict = out / "verdict.csv"

@@ -9,25 +9,26 @@ from am.experiments import ResolvedExperiment
 from am.results.pairs import compare_pairs, markdown_pairs
 from am.results.provenance import origin
 from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
-from am.results.tidy import read_metrics
+from am.results.tidy import blocks_beside, read_blocks, read_metrics
 from am.runs import step_digest
 
 
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
     """Write ``out`` (a CSV), the same as Markdown, and both for every time (``<name>_times``) and pair (``_pairs``)."""
     made_of = origin(
-        [*metrics, floor],
+        [*metrics, *blocks_beside(metrics), floor],
         step_digest("tabulate"),
         ["tabulate"],
         [experiment.asked("labels", "published", "protocol")],
     )
     protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
-    summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics))
+    blocks = read_blocks(blocks_beside(metrics))
+    summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics), blocks)
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
-    times = summarise_times(experiment.name, values, floors, labels)
+    times = summarise_times(experiment.name, values, floors, labels, blocks)
     beside = out.with_stem(f"{out.stem}_times")
     write_table(times, markdown_times(times, protocol), beside, beside.with_suffix(".md"), made_of)
-    pairs = compare_pairs(experiment.name, values, labels)
+    pairs = compare_pairs(experiment.name, values, labels, blocks)
     beside = out.with_stem(f"{out.stem}_pairs")
     write_table(pairs, markdown_pairs(pairs, labels, protocol), beside, beside.with_suffix(".md"), made_of)

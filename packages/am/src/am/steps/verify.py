@@ -9,7 +9,7 @@ from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
 from am.results.provenance import Asked, origin
 from am.results.tables import summarise
-from am.results.tidy import read_metrics
+from am.results.tidy import blocks_beside, read_blocks, read_metrics
 from am.results.verdicts import Judgement, judge, write_verdicts
 from am.runs import step_digest
 
@@ -68,5 +68,6 @@ def judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgem
     asked = {entry.metric for entry in experiment.published}
     values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
-    summary = summarise(title, values, floor, labels, experiment.published)
+    blocks = read_blocks(blocks_beside(runs)).assign(experiment=title)
+    summary = summarise(title, values, floor, labels, experiment.published, blocks=blocks)
     return judge(title, summary, labels, experiment.published, experiment.scale)
