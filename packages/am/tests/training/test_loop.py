@@ -249,6 +249,40 @@ def counting(network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor
     return value + 0.01 * network.value.square().sum(), {}
 
 
+@pytest.mark.parametrize("parts", [2, 8])
+def test_a_step_in_parts_is_the_step(fit: Fit, loss: Loss, tmp_path: Path, whole: Trained, parts: int) -> None:
+    sizes: list[int] = []
+
+    def counting(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        value, diagnostics = loss(network, marginals, stream)
+        sizes.append(len(stream.draw(marginals).x))
+        return value, diagnostics
+
+    trained = fit(tmp_path, loss=counting, accumulate=parts)
+    assert sizes == [16 // parts] * (40 * parts)
+    for name, tensor in whole.weights.items():
+        torch.testing.assert_close(trained.weights[name], tensor, rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(rows(trained), rows(whole), strict=True):
+        assert {k: float(v) for k, v in ours.items()} == pytest.approx(
+            {k: float(v) for k, v in theirs.items()}, rel=1e-2
+        )
+
+
+def test_points_that_do_not_divide_into_the_parts_are_refused(fit: Fit, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"training\.batch_size: 16 does not divide by 1 processes x 3 parts"):
+        fit(tmp_path, accumulate=3)
+
+
+def test_too_little_memory_says_what_to_try_and_keeps_what_was_saved(fit: Fit, loss: Loss, tmp_path: Path) -> None:
+    def full(value: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    sentence = r"cpu has too little memory for 8 points at once; try training\.accumulate: 4, which changes nothing but"
+    with pytest.raises(TrainingError, match=sentence):
+        fit(tmp_path, loss=instead(7, full, loss), accumulate=2, checkpoint_seconds=0)
+    assert read_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == 6
+
+
 def test_buffers_frozen_and_ignored_parameters_live_on(fit: Fit, tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", model=Composite(), loss=counting)
     assert whole.weights["frozen"].tolist() == [7, 7]

@@ -87,18 +87,19 @@ def train(
     Raises
     ------
     TrainingError
-        The loss is not finite, another process holds ``state``, ``state`` cannot be made, a batch does not
-        divide by the number of processes, or SIGTERM or SIGUSR1 came (the last step is saved then).
+        The loss is not finite, memory runs out, another process holds ``state``, ``state`` cannot be made, a batch does
+        not divide by the number of processes and parts, or SIGTERM or SIGUSR1 came (the last step is saved then).
     CheckpointError
         The checkpoint is corrupt or of another network.
     WriteError
         The disk is full; the last checkpoint stays.
     """
     fabric = fabric or launch("cpu")
-    world = fabric.world_size
+    world, parts = fabric.world_size, settings.accumulate
     for name in ("batch_size", "boundary_batch_size"):
-        if getattr(settings, name) % world:
-            raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {world} processes")
+        if getattr(settings, name) % (world * parts):
+            among = f"{world} processes" + f" x {parts} parts" * (parts > 1)
+            raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {among}")
     with arithmetic(settings.matmul_precision), _only_run(state, fabric):
         return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
 
@@ -203,21 +204,13 @@ class _Loop:
         rate = _learning_rate(settings, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        stream = Stream(
-            self.key,
-            self.step,
-            settings.batch_size,
-            settings.boundary_batch_size,
-            fabric.device,
-            fabric.global_rank,
-            fabric.world_size,
-        )
-        with self._dropout():
-            value, diagnostics = self.loss(self.network, self.marginals, stream)
         self.optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        value, diagnostics = self._part(0)
+        for part in range(1, settings.accumulate):
+            more, others = self._part(part)
+            value, diagnostics = value + more, {name: sum_ + others[name] for name, sum_ in diagnostics.items()}
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        value, stop = value.detach(), bool(received)
+        stop = bool(received)
         if fabric.world_size > 1:
             value, diagnostics, stop = self._share(value, diagnostics, gradients, stop)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
@@ -235,15 +228,32 @@ class _Loop:
         row: dict[str, Any] = {"loss": value, "learning_rate": rate, "gradient_norm": norm, **diagnostics}
         return {name: float(number) for name, number in row.items()}, stop
 
+    def _part(self, part: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradients of a part of this process's points; returns its share in loss and diagnostics."""
+        settings, fabric, parts = self.settings, self.fabric, self.settings.accumulate
+        share, shares = fabric.global_rank * parts + part, fabric.world_size * parts
+        sizes = (settings.batch_size, settings.boundary_batch_size)
+        stream = Stream(self.key, self.step, *sizes, fabric.device, share, shares)
+        try:
+            with self._dropout(share):
+                value, diagnostics = self.loss(self.network, self.marginals, stream)
+            (value / parts).backward()
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"{self.key}: {fabric.device} has too little memory for {settings.batch_size // shares} points at "
+                f"once; try training.accumulate: {2 * parts}, which changes nothing but rounding"
+            ) from None
+        return value.detach() / parts, {name: number.detach() / parts for name, number in diagnostics.items()}
+
     @contextmanager
-    def _dropout(self) -> Iterator[None]:
-        """Let what a network drops depend on the run, the step and the process alone."""
+    def _dropout(self, share: int) -> Iterator[None]:
+        """Let what a network drops depend on the run, the step and the share of points alone."""
         if not any(isinstance(module, nn.Dropout) and module.p for module in self.network.modules()):
             yield
             return
         gpus = [self.fabric.device] if self.fabric.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
-            torch.manual_seed(derive_seed(self.key, "dropout", self.step, self.fabric.global_rank))
+            torch.manual_seed(derive_seed(self.key, "dropout", self.step, share))
             yield
 
     def _share(

@@ -15,6 +15,10 @@ class TrainingSettings(Settings):
     iterations: PositiveInt = Field(default=3000, description="optimiser steps")
     batch_size: PositiveInt = Field(default=512, description="points of a step at times inside (0, 1)")
     boundary_batch_size: PositiveInt = Field(default=512, description="points of a step at t = 0, and as many at t = 1")
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="parts that the points of a step are worked through in, one after another, to save memory",
+    )
     learning_rate: PositiveFloat = Field(default=1e-3, description="Adam's step size after warm-up")
     warmup: NonNegativeInt = Field(default=100, description="steps over which the learning rate rises linearly")
     schedule: Literal["constant", "cosine"] = Field(default="cosine", description="learning rate after warm-up")
