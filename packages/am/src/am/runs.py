@@ -13,7 +13,7 @@ from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
 from am.methods.contract import Method, TrainedMethod
-from am.metrics.settings import MetricSettings
+from am.metrics.settings import FieldSettings, MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
 from am.results.provenance import Asked, Origin, named, origin
@@ -47,7 +47,9 @@ class Evaluation(Course):
     """What is asked of every method of an experiment."""
 
     protocol: str = Field(default="", description="id of a protocol that others have published numbers under")
-    metrics: tuple[MetricSettings, ...] = Field(min_length=1, description="distances to the truth; the first leads")
+    metrics: tuple[MetricSettings, ...] = Field(
+        min_length=1, description="what is measured; the first, a distance, leads"
+    )
     floor_repeats: PositiveInt = Field(default=20, description="pairs of samples of the truth behind the floor")
     history_samples: PositiveInt = Field(default=1000, description="particles for the metric along training")
     snapshot_times: PositiveInt = Field(default=21, description="equal times at which data.h5ad holds training points")
@@ -67,6 +69,8 @@ class Evaluation(Course):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two metrics are called '{label}'; give one of them another name")
+        if isinstance(metrics[0], FieldSettings):
+            raise ValueError(f"the first metric must be a distance that all methods have, not '{metrics[0].label}'")
         return metrics
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,10 @@ class Samples:
     """(n,) in (0, 1]"""
     log_weight: NDArray[np.float32] | None = None
     """(n,) or None"""
+    velocity: NDArray[np.float32] | None = None
+    """(n, d) mean velocity per unit of t, not at ``x`` but at the test points of the same time, in order; or None"""
+    growth: NDArray[np.float32] | None = None
+    """(n,) growth rate there, up to a function of time; or None"""
 
     def at(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Points, and log-weights, at a time.
@@ -32,17 +35,30 @@ class Samples:
         DataError
             There are none: names the times that there are.
         """
+        chosen = self._chosen(time)
+        return self.x[chosen], None if self.log_weight is None else self.log_weight[chosen]
+
+    def fields_at(self, time: float) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Velocity and growth rate of the test points of a time, where there are some; errors as in :meth:`at`."""
+        chosen = self._chosen(time)
+        velocity, growth = (None if field is None else field[chosen] for field in (self.velocity, self.growth))
+        return velocity, growth
+
+    def _chosen(self, time: float) -> NDArray[np.bool_]:
         chosen = np.isclose(self.time, time, rtol=0, atol=1e-9)
         if not chosen.any():
             raise DataError(f"no samples at time {time}; times: {np.unique(self.time).tolist()}")
-        return self.x[chosen], None if self.log_weight is None else self.log_weight[chosen]
+        return chosen
+
+
+_OPTIONAL = ("log_weight", "velocity", "growth")
 
 
 def write_samples(samples: Samples, path: Path) -> None:
     """Write ``samples.npz``."""
-    weight: dict[str, Any] = {} if samples.log_weight is None else {"log_weight": samples.log_weight}
+    optional = {name: array for name in _OPTIONAL if (array := getattr(samples, name)) is not None}
     with atomic(path) as temporary, temporary.open("wb") as file:  # given a name, numpy may append to it
-        np.savez_compressed(file, x=samples.x, time=samples.time, **weight)
+        np.savez_compressed(file, x=samples.x, time=samples.time, **optional)
 
 
 def read_samples(path: Path) -> Samples:
@@ -57,7 +73,7 @@ def read_samples(path: Path) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = file.files
-            arrays = {name: np.asarray(file[name]) for name in ("x", "time", "log_weight") if name in names}
+            arrays = {name: np.asarray(file[name]) for name in ("x", "time", *_OPTIONAL) if name in names}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of samples") from None
     except Exception as error:  # numpy, zipfile and zlib raise many kinds
@@ -66,7 +82,7 @@ def read_samples(path: Path) -> Samples:
         if name not in arrays:
             raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(names)}")
     for name, array in arrays.items():
-        if array.dtype.kind not in "fiu" or (array.ndim < 2 if name == "x" else array.ndim != 1):
+        if array.dtype.kind not in "fiu" or (array.ndim < 2 if name in ("x", "velocity") else array.ndim != 1):
             raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -76,4 +92,4 @@ def read_samples(path: Path) -> Samples:
             arrays[name] = array.astype(np.float64 if name == "time" else np.float32)
         if not np.isfinite(arrays[name]).all():
             raise DataError(f"{path}: the array '{name}' holds a number that is not finite")
-    return Samples(arrays["x"], arrays["time"], arrays.get("log_weight"))
+    return Samples(arrays["x"], arrays["time"], *(arrays.get(name) for name in _OPTIONAL))

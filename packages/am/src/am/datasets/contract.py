@@ -64,6 +64,9 @@ class Dataset(ABC):
     shared_test_points: ClassVar[bool] = False
     """Whether all seeds are judged by the same points, so that the spread over seeds does not show their luck."""
 
+    fields_known: ClassVar[bool] = False
+    """Whether the truth tells velocities (``drift`` or ``velocity``) or growth rates (``growth``) at any point."""
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 

@@ -37,6 +37,7 @@ class SyntheticDataset(Dataset):
     settings_type = SyntheticSettings
     settings: SyntheticSettings
     columns: tuple[str, ...] = ("x", "y")
+    fields_known = True
 
     @abstractmethod
     def truth(self, data: Path | None = None) -> Marginals:

@@ -1,4 +1,4 @@
-"""Any metric, from its settings."""
+"""Any distance, from its settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from am.metrics.samples import MetricError, prepared
 from am.metrics.settings import (
     ClassifierFrechet,
     ClassifierKernel,
+    DistanceSettings,
     Energy,
-    MetricSettings,
     MissingClasses,
     Mmd,
     Sinkhorn,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    metric: MetricSettings,
+    metric: DistanceSettings,
     x: Tensor,
     y: Tensor,
     generator: torch.Generator,

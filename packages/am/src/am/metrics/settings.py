@@ -106,7 +106,36 @@ class MissingClasses(_Metric):
 CLASSIFYING = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses)
 """Metrics that need labelled images."""
 
-MetricSettings = Annotated[
+
+class _FieldMetric(_Metric):
+    """Of what a method says of the test points themselves, where the truth knows it; methods that do not say have none.
+
+    It has no floor: what is exact has the error 0.
+    """
+
+
+class VelocityError(_FieldMetric):
+    """Relative L2 error of the mean velocity, or drift, under q_t."""
+
+    kind: Literal["velocity_error"] = "velocity_error"
+    quantity = "relative error of the velocity"
+
+
+class GrowthError(_FieldMetric):
+    """Relative L2 error of the growth rate, less its mean, under q_t."""
+
+    kind: Literal["growth_error"] = "growth_error"
+    quantity = "relative error of the growth rate"
+
+
+class SampleSizeLost(_FieldMetric):
+    """Share of the sample size that uneven weights cost: one less the effective sample size over n."""
+
+    kind: Literal["sample_size_lost"] = "sample_size_lost"
+    quantity = "share of the sample size lost"
+
+
+DistanceSettings = (
     Mmd
     | Wasserstein1
     | Wasserstein2
@@ -116,7 +145,10 @@ MetricSettings = Annotated[
     | ClassifierFrechet
     | ClassifierKernel
     | Unrecognised
-    | MissingClasses,
-    Field(discriminator="kind"),
-]
+    | MissingClasses
+)
+"""Settings of a distance between samples."""
+FieldSettings = VelocityError | GrowthError | SampleSizeLost
+"""Settings of a metric of what a method says of points."""
+MetricSettings = Annotated[DistanceSettings | FieldSettings, Field(discriminator="kind")]
 """Settings of any metric, told apart by ``kind``."""

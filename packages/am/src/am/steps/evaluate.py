@@ -15,7 +15,8 @@ from torch import Tensor
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
-from am.metrics.settings import CLASSIFYING, MetricSettings
+from am.metrics.fields import relative_error, sample_size_lost
+from am.metrics.settings import CLASSIFYING, FieldSettings, GrowthError, MetricSettings, SampleSizeLost
 from am.randomness import generator
 from am.results.provenance import write_origin
 from am.results.tidy import BLOCK_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
@@ -41,7 +42,8 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     metrics, n = plan.evaluation.metrics, plan.evaluation.n_samples
     classifier = _classifier(plan, metrics)
     fixed = {"experiment": plan.experiment, "method": method, "seed": seed}
-    rows = _against_truth(plan.evaluation, metrics, predicted, truth, seed, n, classifier)
+    rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, classifier)]
+    rows += _of_fields(plan, predicted, truth, seed)
     _write((fixed | row for row in rows), METRIC_COLUMNS, out)
     shared = plan.build_dataset(str(config)).shared_test_points and n > BLOCKS
     parts = (
@@ -69,6 +71,8 @@ def floor(config: Path, out: Path) -> None:
                 rng = generator(plan.experiment, FLOOR, n, repeat, time)
                 x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
                 for metric in evaluation.metrics:
+                    if isinstance(metric, FieldSettings):
+                        continue
                     value = measure(metric, x, y, _directions(metric, time), None, classifier)
                     rows.append(_row(time, metric, value, n) | {"seed": repeat})
     _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
@@ -116,6 +120,8 @@ def _against_truth(
             log_weight = None if log_weight is None else _thinned(log_weight, without)
         weight = None if log_weight is None else torch.from_numpy(log_weight)
         for metric in metrics:
+            if isinstance(metric, FieldSettings):
+                continue
             try:
                 rng = _directions(metric, time)
                 value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), rng, weight, classifier)
@@ -123,6 +129,39 @@ def _against_truth(
                 what = f"at time {time}, {metric.label} of predictions (first) and truth (second)"
                 raise DataError(f"{what}: {error}") from None
             yield _row(time, metric, value, len(x))
+
+
+def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int) -> Iterable[dict[str, Any]]:
+    """What a method says of the test points, beside what is true of them."""
+    metrics = [metric for metric in plan.evaluation.metrics if isinstance(metric, FieldSettings)]
+    known: Any = plan.build_dataset().truth() if metrics else None
+    for time in plan.evaluation.times:
+        for metric in metrics:
+            y = torch.from_numpy(truth.test(seed, time)[: plan.evaluation.n_samples])
+            try:
+                value = _of_field(metric, known, time, y, predicted)
+            except ValueError as error:
+                raise DataError(f"at time {time}, {metric.label}: {error}") from None
+            if value is not None:
+                yield _row(time, metric, value, len(y))
+
+
+def _of_field(metric: FieldSettings, known: Any, time: float, y: Tensor, predicted: Samples) -> float | None:
+    """A value, or None where the method does not say what it would be of."""
+    if isinstance(metric, SampleSizeLost):
+        _, log_weight = predicted.at(time)
+        return None if log_weight is None else sample_size_lost(torch.from_numpy(log_weight))
+    velocity, growth = predicted.fields_at(time)
+    found, names = (growth, ["growth"]) if isinstance(metric, GrowthError) else (velocity, ["drift", "velocity"])
+    field = next((getattr(known, name) for name in names if hasattr(known, name)), None)
+    if field is None:
+        raise DataError(f"the truth of this data set tells no {' or '.join(names)}")
+    if found is None:
+        return None
+    told, exact = torch.from_numpy(found), field(torch.full((len(y),), time), y)
+    if isinstance(metric, GrowthError):
+        told, exact = told - told.mean(), exact - exact.mean()
+    return relative_error(told, exact)
 
 
 def _thinned(rows: NDArray[Any], without: int) -> NDArray[Any]:

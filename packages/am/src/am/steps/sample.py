@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from am.config import ConfigError
 from am.data.samples import Samples, write_samples
@@ -39,7 +41,8 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
     clock = time.monotonic()
     prediction = sampler.predict(run.sampling.n_samples)
     seconds = time.monotonic() - clock
-    write_samples(flat(prediction, run.sampling.times), out)
+    velocity, growth = sampler.fields(run.sampling.n_samples)
+    write_samples(replace(flat(prediction, run.sampling.times), velocity=velocity, growth=growth), out)
     record = collect(
         code_digest=run.code_digest("sample"),
         config_sha256=run.sampling_digest,
@@ -68,6 +71,7 @@ class Sampler:
             (start, times, torch.from_numpy(points.test(seed, start)).to(device))
             for start, times in run.sampling.legs(dataset.observed)
         ]
+        self._points = points if dataset.fields_known else None
         self._wrapped = dataset.wrapped
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self._network: Any = None
@@ -107,6 +111,25 @@ class Sampler:
             torch.cat(weights) if weights else None,
             sum(part.nfe for part in parts),
         )
+
+    def fields(self, n: int) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Velocity and growth rate of the first ``n`` test points of all times: (T n, d), (T n,).
+
+        None where the method does not tell them, or the data set has none to compare them with.
+        """
+        if self._points is None:
+            return None, None
+        told: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
+        for time_ in self.run.sampling.times:
+            x = torch.from_numpy(self._points.test(self.seed, time_)[:n]).to(self.device)
+            at = x.new_full((len(x),), time_)
+            with arithmetic():
+                told.append((self.method.velocity(self._network, at, x), self.method.growth_rate(self._network, at, x)))
+        velocity, growth = (
+            None if (parts := [part for part in field if part is not None]) == [] else torch.cat(parts).cpu().numpy()
+            for field in zip(*told, strict=True)
+        )
+        return velocity, growth
 
 
 def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:

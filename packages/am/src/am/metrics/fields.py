@@ -1,0 +1,29 @@
+"""How far a field is from the true one, and how much weights cost."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from am.metrics.samples import MetricError
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """|found - exact| / |exact|, root mean squares over points: (n, ...), (n, ...).
+
+    Raises
+    ------
+    MetricError
+        Shapes differ, or what is exact is zero.
+    """
+    if found.shape != exact.shape:
+        raise MetricError(f"the field has shape {tuple(found.shape)}, the true one {tuple(exact.shape)}")
+    size = exact.double().norm()
+    if not size:
+        raise MetricError("the true field is zero, and nothing can be relative to it")
+    return float((found.double() - exact.double()).norm() / size)
+
+
+def sample_size_lost(log_weight: Tensor) -> float:
+    """1 - (sum w)^2 / (n sum w^2), from (n,) logarithms of weights: 0 where all are equal (Kish 1965)."""
+    weight = (log_weight.double() - log_weight.double().max()).exp()
+    return float(1 - weight.sum() ** 2 / (len(weight) * weight.square().sum()))

@@ -1,0 +1,36 @@
+"""Errors of fields, and what weights cost, in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from am.metrics.fields import relative_error, sample_size_lost
+from am.metrics.samples import MetricError
+
+
+def test_the_relative_error_does_not_depend_on_the_unit() -> None:
+    exact = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    assert relative_error(exact, exact) == 0
+    assert relative_error(0 * exact, exact) == 1
+    for unit in (1e-3, 1.0, 1e3):
+        assert relative_error(1.1 * unit * exact, unit * exact) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_fields_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(MetricError, match=r"shape \(3,\), the true one \(2,\)"):
+        relative_error(torch.ones(3), torch.ones(2))
+    with pytest.raises(MetricError, match="the true field is zero"):
+        relative_error(torch.ones(3), torch.zeros(3))
+
+
+def test_k_of_n_equal_weights_lose_all_others() -> None:
+    weights = torch.tensor([1.0] * 3 + [0.0] * 9)
+    assert sample_size_lost(weights.log()) == pytest.approx(0.75)
+    assert sample_size_lost(torch.full((12,), 700.0)) == pytest.approx(0, abs=1e-12)
+    # Log-normal weights: E[w]^2 / E[w^2] = exp(-variance).
+    generator = torch.Generator().manual_seed(0)
+    drawn = 0.5 * torch.randn(200_000, generator=generator)
+    assert sample_size_lost(drawn) == pytest.approx(1 - math.exp(-0.25), abs=5e-3)
