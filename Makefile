@@ -61,6 +61,11 @@ lint: $(READY)  ## style, types and layers
 	mypy
 	lint-imports
 
+.PHONY: docs
+docs: $(READY)  ## the documentation as a site, in docs/site
+	@sphinx-build -q -W --keep-going -b html -d docs/site/.doctrees docs docs/site
+	echo "site: docs/site/index.html"
+
 .PHONY: benchmark
 benchmark: $(READY)  ## measure speed on this machine
 	@for script in $$(grep -l __main__ benchmarks/*.py); do
