@@ -382,13 +382,15 @@ def leaderboard(
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps.")],
+    file: Annotated[
+        Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps; or a folder of results.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Everything that is recorded, for programs.")] = False,
 ) -> None:
     """Tell where a result comes from: metrics, samples, weights, data, settings, code, versions, device, seconds.
 
     It says edited where a file is not the one that was written, stale where what it was made from has changed since,
-    and missing where that is gone.
+    and missing where that is gone. Of a folder it says so of every figure, table and verdict, and fails if it has to.
     """
     import json
     import sys
@@ -397,6 +399,11 @@ def explain(
 
     from am.steps import explain as step
 
+    if file.is_dir():
+        said = step.explain_all(file)
+        typer.echo("\n".join(f"{path}: {finding or 'as it was recorded'}" for path, finding in said.items()))
+        typer.echo(f"{sum(not finding for finding in said.values())} of {len(said)} are as they were recorded")
+        raise typer.Exit(int(any(said.values())))
     root = step.explain(file)
     if as_json:
         typer.echo(json.dumps(step.as_json(root), indent=2))

@@ -67,6 +67,29 @@ def test_all_that_is_shown_is_explained_down_to_data_and_settings(project: Path,
         assert {"commit", "code_digest", "versions", "seed"} <= record.keys()
 
 
+def test_a_whole_folder_is_explained_at_once(project: Path, am: Any) -> None:
+    told = am("explain", RESULTS)
+    shown = [path for folder in ("figures", "tables") for path in (project / RESULTS / folder).iterdir()]
+    shown += (project / RESULTS).glob("verdict.*")
+    names = {path.relative_to(project).as_posix() for path in shown if path.suffix != ".json"}
+    assert told.code == 0
+    assert set(told.out.splitlines()[:-1]) == {f"{name}: as it was recorded" for name in names}
+    assert told.out.splitlines()[-1] == f"{len(names)} of {len(names)} are as they were recorded"
+
+
+def test_a_folder_in_which_something_was_touched_fails_and_says_what(project: Path, am: Any) -> None:
+    table, figure = f"{RESULTS}/tables/atom.csv", f"{RESULTS}/figures/of_my_own.png"
+    (project / table).write_text("made up\n")
+    (project / figure).write_bytes(b"made up")
+    told = am("explain", RESULTS)
+    assert told.code == 1
+    lines = dict(line.split(": ", 1) for line in told.out.splitlines()[:-1])
+    assert lines[table].startswith(f"{table} is edited: it is not the file that was written")
+    assert lines[figure] == "nothing tells where it comes from"
+    assert lines[f"{RESULTS}/tables/atom.md"] == "as it was recorded"
+    assert am("explain", "config").err.startswith("am: config: there is no figure, table or verdict below it")
+
+
 def test_the_chain_has_its_order(project: Path, explain: Explain) -> None:
     nodes, at = explain(f"{RESULTS}/tables/atom.csv"), f"{RESULTS}/tables/atom.csv"
     for step in (METRICS, f"{SEED}/samples.npz", f"{SEED}/model.safetensors", f"{RESULTS}/atom/data.h5ad"):
@@ -193,7 +216,6 @@ def test_cells_of_ones_own_are_a_source(project: Path, explain: Explain, am: Any
     ("name", "content", "sentence"),
     [
         ("absent.png", None, "absent.png: there is no such file"),
-        (".", None, ".: there is no such file"),
         ("alone.csv", "a,b\n", "alone.csv: nothing tells where it comes from, neither inside it nor beside it"),
         ("broken.png", "\x89PNG\r\n", "broken.png: nothing tells where it comes from, neither inside it nor beside it"),
         ("empty.pdf", "", "empty.pdf: nothing tells where it comes from, neither inside it nor beside it"),

@@ -72,6 +72,29 @@ def explain(file: Path) -> Node:
     return root
 
 
+def explain_all(folder: Path) -> dict[Path, str]:
+    """What there is to say of every figure, table and verdict below ``folder``; nothing where all is as recorded.
+
+    Raises
+    ------
+    ProvenanceError
+        There are none, or a record is not one.
+    """
+    shown = [path for pattern in _SHOWN for path in folder.rglob(pattern) if path.suffix != ".json"]
+    if not shown:
+        raise ProvenanceError(f"{folder}: there is no figure, table or verdict below it")
+    explainer = _Explainer()
+    said: dict[Path, str] = {}
+    for path in sorted(shown):
+        root = explainer.node(path)
+        found = [f"{_shown(node.path)} is {finding}" for node in root.walk() for finding in node.findings]
+        said[path] = "; ".join(found) if root.record else "nothing tells where it comes from"
+    return said
+
+
+_SHOWN = ("figures/*", "tables/*", "verdict.*")
+
+
 def as_json(root: Node) -> dict[str, Any]:
     """The same as plain data: every file once, by path, the one asked about first."""
     return {
