@@ -73,6 +73,8 @@ def kill_a_job(project: ProjectCopy, chance: random.Random) -> str:
         if time.monotonic() > until and (there := jobs(run)):
             victim = chance.choice(there)
             try:
+                if victim.status() == psutil.STATUS_ZOMBIE:
+                    continue
                 victim.kill()
             except psutil.NoSuchProcess:
                 continue
@@ -100,12 +102,13 @@ def kill_everything(project: ProjectCopy, chance: random.Random) -> str:
 
 def start_twice(project: ProjectCopy, chance: random.Random) -> str:
     """Start a second run beside the first, which is stopped before its end."""
-    first = start(project)
-    time.sleep(chance.uniform(0, 6))
-    second = start(project)
-    time.sleep(chance.uniform(0, 6))
+    first, locks = start(project), project.folder / ".snakemake/locks"
+    while first.poll() is None and not (locks.is_dir() and any(locks.iterdir())):
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 2))
+    printed = ended(start(project))
     first.send_signal(signal.SIGTERM)
-    return ended(first) + ended(second)
+    return ended(first) + printed
 
 
 def fill_the_disk(project: ProjectCopy, chance: random.Random) -> str:
@@ -114,9 +117,9 @@ def fill_the_disk(project: ProjectCopy, chance: random.Random) -> str:
 
 
 def cut_a_result(project: ProjectCopy, chance: random.Random) -> str:
-    """Cut a file off, run, and remove it as everyone would who was told its name."""
+    """Cut off a file that later steps read, run, and remove it as everyone would who was told its name."""
     folder = project.folder / "results/tiny"
-    there = sorted(file for file in folder.rglob("*") if file.suffix in (".h5ad", ".npz", ".safetensors", ".csv"))
+    there = sorted(file for file in folder.rglob("*") if file.suffix in (".h5ad", ".npz", ".safetensors"))
     if not there:
         return ""
     victim = chance.choice(there)
