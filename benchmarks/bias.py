@@ -19,7 +19,8 @@ from am.experiments import Project
 from am.metrics.mmd import mmd_squared
 from am.randomness import generator
 from am.runs import build_trained_method
-from am.training.devices import arithmetic, launch
+from am.training.arithmetic import arithmetic
+from am.training.devices import launch
 from am.training.loop import train
 
 TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -24,7 +24,8 @@ from am.methods.contract import TrainedMethod
 from am.metrics.energy import energy_distance
 from am.randomness import generator
 from am.runs import build_dataset, build_method
-from am.training.devices import arithmetic, launch
+from am.training.arithmetic import arithmetic
+from am.training.devices import launch
 from am.training.loop import train
 
 BEST = 0.1

@@ -30,8 +30,9 @@ from am.results.figures.trajectories import trajectories
 from am.results.files import atomic, remove_folder
 from am.results.provenance import Asked, collect, file_sha256, named, origin, peak_memory, write_provenance
 from am.runs import build_method, step_digest
+from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
-from am.training.devices import arithmetic, device_name, launch
+from am.training.devices import device_name, launch
 from am.training.loop import Trained, train
 
 _STEP = 0.01

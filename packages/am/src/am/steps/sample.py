@@ -21,8 +21,8 @@ from am.methods.contract import Method, Prediction, TrainedMethod
 from am.randomness import generator
 from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
 from am.runs import RunConfig, read_run
+from am.training.arithmetic import arithmetic
 from am.training.checkpoint import CheckpointError, load_weights, read_tensors
-from am.training.devices import arithmetic
 
 
 def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = None, device: str = "auto") -> None:

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from am.marginals.marginals import Marginals
 from am.randomness import derive_seed
 from am.results.files import atomic
+from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import arithmetic, launch
+from am.training.devices import launch
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
