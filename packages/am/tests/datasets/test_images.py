@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from skimage.data import chelsea
 from sklearn.datasets import load_digits, load_sample_images
 
 from am.config import ConfigError
@@ -18,6 +19,7 @@ from am.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
 from am.data.registry import find_file
 from am.data.snapshots import DataError, read_snapshots
 from am.datasets.images import ImageDataset
+from am.datasets.natural_patches import PHOTOGRAPHS
 from am.metrics.settings import Energy
 from am.runs import DataConfig, Evaluation, build_dataset, write_settings
 from am.steps.prepare import prepare
@@ -58,17 +60,42 @@ def test_digits_are_those_of_scikit_learn() -> None:
 
 
 def test_patches_are_cut_from_the_photographs() -> None:
-    patches = dataset("natural_patches", short_side=427, stride=20)  # as large as the photographs are
+    patches = dataset("natural_patches", short_side=427, stride=20, judging=["flower"])  # as large as china and flower
     images = patches.read()
     assert images.pixels.shape[1:] == (3, 32, 32)
-    palace = load_sample_images().images[0].transpose(2, 0, 1)
-    border = palace.shape[2] * 3 // 4
-    np.testing.assert_array_equal(images.pixels[0], palace[:, :32, :32])
-    across = len(range(0, border - 31, 20))
-    np.testing.assert_array_equal(images.pixels[across + 1], palace[:, 20:52, 20:52])
-    first_judging = images.pixels[np.argmin(images.train)]
-    np.testing.assert_array_equal(first_judging, palace[:, :32, border : border + 32])
+    china, flower = (image.transpose(2, 0, 1) for image in load_sample_images().images)
+    windows = {
+        name: {photograph[:, y : y + 32, x : x + 32].tobytes() for y in range(0, 396, 20) for x in range(0, 609, 20)}
+        for name, photograph in (("china", china), ("flower", flower))
+    }
+    learned, judging = rows(images.pixels[images.train]), rows(images.pixels[~images.train])
+    assert judging == windows["flower"]
+    assert windows["china"] <= learned
+    assert not windows["flower"] & learned
     assert patches.labelled_images() is None
+
+
+def test_photographs_are_those_that_scikit_image_ships() -> None:
+    alone = {"short_side": 300, "stride": 40, "judging": ["chelsea"]}  # as large as the cat is
+    images = dataset("natural_patches", **alone).read()
+    cat = chelsea().transpose(2, 0, 1)
+    windows = {cat[:, y : y + 32, x : x + 32].tobytes() for y in range(0, 269, 40) for x in range(0, 420, 40)}
+    assert rows(images.pixels[~images.train]) == windows
+
+
+def test_patches_that_judge_come_first_from_all_photographs_that_judge() -> None:
+    patches = dataset("natural_patches", stride=32)
+    few = rows(patches.read().pixels[~patches.read().train][:40])
+    alone = [dataset("natural_patches", stride=32, judging=[name]).read() for name in ("chelsea", "china")]
+    for one in alone:
+        assert 5 < len(few & rows(one.pixels[~one.train])) < 35
+
+
+def test_a_photograph_must_be_left_to_learn_from() -> None:
+    with pytest.raises(ConfigError, match="no photograph is left to learn from"):
+        dataset("natural_patches", judging=list(PHOTOGRAPHS))
+    with pytest.raises(ConfigError, match="judging"):
+        dataset("natural_patches", judging=["lena"])
 
 
 # -- how it is split -------------------------------------------------------------------------------

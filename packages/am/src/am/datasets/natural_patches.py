@@ -1,55 +1,77 @@
-"""Colour patches of 32 x 32 pixels from two photographs (a palace, a flower) that scikit-learn ships; not CIFAR-10."""
+"""Colour patches of 32 x 32 pixels from seven photographs that scikit-learn and scikit-image ship; not CIFAR-10."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from am.data.snapshots import DataError
 from am.datasets.images import ImageDataset, Images, ImageSettings
+from am.randomness import derive_seed
 
-PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+PHOTOGRAPHS = {
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "chelsea": ("skimage", "data/chelsea.png"),
+    "china": ("sklearn", "datasets/images/china.jpg"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+}
+"""Package and file of each photograph: a person, a cat, a palace, a cup, a flower, a machine, a launch."""
 SIDE = 32
 
 Pixels = NDArray[np.uint8]
+Photograph = Literal["astronaut", "chelsea", "china", "coffee", "flower", "motorcycle", "rocket"]
 
 
 class Settings(ImageSettings):
     """How patches are cut out."""
 
     flip: bool = Field(default=True, description="mirror half of the images that are learned from")
-    short_side: int = Field(default=256, ge=4 * SIDE, description="pixels that photographs are resized to")
+    short_side: int = Field(default=256, ge=SIDE, description="pixels that photographs are resized to")
     stride: PositiveInt = Field(default=8, description="pixels from one patch to the next")
+    judging: tuple[Photograph, ...] = Field(
+        default=("chelsea", "china"),
+        min_length=1,
+        description="photographs that judge; the others are learned from",
+    )
+
+    @field_validator("judging")
+    @classmethod
+    def _some_are_left(cls, judging: tuple[Photograph, ...]) -> tuple[Photograph, ...]:
+        if set(judging) == set(PHOTOGRAPHS):
+            raise ValueError("no photograph is left to learn from")
+        return judging
 
 
 class NaturalPatches(ImageDataset):
-    """Patches from the left three quarters of each photograph are learned from, those from the rest judge.
-
-    No pixel is both learned from and judged by, yet both parts show the same scene.
-    """
+    """Patches of some photographs are learned from, those of others judge: no scene is in both."""
 
     settings_type = Settings
     settings: Settings
     image_shape = (3, SIDE, SIDE)
 
     def sources(self) -> tuple[Path, ...]:
-        """The photographs of scikit-learn."""
-        package = find_spec("sklearn")
-        if package is None or package.origin is None:
-            raise DataError("the photographs come with scikit-learn, which is not installed")
-        return tuple(Path(package.origin).parent / "datasets" / "images" / name for name in PHOTOGRAPHS)
+        """The photographs, in the order of their names."""
+        return tuple(_installed(package) / file for package, file in PHOTOGRAPHS.values())
 
     def read(self) -> Images:
-        """The patches, photograph after photograph."""
-        parts = [self._patches(file) for file in self.sources()]
-        learned, judging = (np.concatenate(side) for side in zip(*parts, strict=True))
-        return Images(np.concatenate([learned, judging]), np.arange(len(learned) + len(judging)) < len(learned))
+        """Patches that are learned from, photograph after photograph; then those that judge, shuffled once for all."""
+        parts = dict(zip(PHOTOGRAPHS, map(self._patches, self.sources()), strict=True))
+        judging = np.concatenate([parts.pop(name) for name in PHOTOGRAPHS if name in self.settings.judging])
+        learned = np.concatenate(list(parts.values()))
+        order = np.random.default_rng(derive_seed("judging patches")).permutation(len(judging))
+        pixels = np.concatenate([learned, judging[order]])
+        return Images(pixels, np.arange(len(pixels)) < len(learned))
 
-    def _patches(self, file: Path) -> tuple[Pixels, Pixels]:
+    def _patches(self, file: Path) -> Pixels:
+        """(n, 3, 32, 32), row by row."""
         from PIL import Image
 
         try:
@@ -58,15 +80,17 @@ class NaturalPatches(ImageDataset):
                 width, height = (round(side * scale) for side in photograph.size)
                 pixels = np.asarray(photograph.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
         except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error}); install scikit-learn again") from None
-        border = width * 3 // 4
-        return self._cut(pixels[:, :border]), self._cut(pixels[:, border:])
-
-    def _cut(self, pixels: Pixels) -> Pixels:
-        """(height, width, 3) -> (n, 3, 32, 32)."""
+            raise DataError(f"{file}: cannot be read ({error}); install its package again") from None
         windows = np.lib.stride_tricks.sliding_window_view(pixels, (SIDE, SIDE), axis=(0, 1))
         step = self.settings.stride
         return windows[::step, ::step].reshape(-1, *self.image_shape).copy()
+
+
+def _installed(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise DataError(f"photographs come with {package}, which is not installed")
+    return Path(found.origin).parent
 
 
 DATASET = NaturalPatches
