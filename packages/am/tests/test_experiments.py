@@ -167,6 +167,19 @@ def test_checking_settings_needs_no_torch() -> None:
             {"experiment": {"evaluation": {"metrics": [{"kind": "mmd"}, {"kind": "mmd", "scales": [1.0]}]}}},
             "evaluation.metrics: two metrics are called 'mmd'; give one of them another name",
         ),
+        (
+            {"experiment": {"evaluation": {"metrics": [{"kind": "energy"}, {"kind": "unrecognised"}]}}},
+            "evaluation.metrics: 'unrecognised' needs images, and these points are none",
+        ),
+        (
+            {
+                "experiment": {
+                    "dataset": {"name": "digits", "states": None},
+                    "evaluation": {"metrics": [{"kind": "energy"}, {"kind": "psnr"}]},
+                }
+            },
+            "evaluation.metrics: 'psnr' compares images in pairs, and this task is conditioned on nothing",
+        ),
         ({"experiment": {"dataset": {"name": None}}}, "dataset.name: this key is required"),
         ({"experiment": {"dataset": {"name": "hydrgen"}}}, "datasets: there is no 'hydrgen'; did you mean 'hydrogen'?"),
         (

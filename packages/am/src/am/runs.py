@@ -13,7 +13,7 @@ from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
 from am.methods.contract import Method, TrainedMethod
-from am.metrics.settings import FieldSettings, MetricSettings
+from am.metrics.settings import FieldSettings, MetricSettings, PairedSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
 from am.results.provenance import Asked, Origin, named, origin
@@ -69,7 +69,7 @@ class Evaluation(Course):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two metrics are called '{label}'; give one of them another name")
-        if isinstance(metrics[0], FieldSettings):
+        if isinstance(metrics[0], PairedSettings | FieldSettings):
             raise ValueError(f"the first metric must be a distance that all methods have, not '{metrics[0].label}'")
         return metrics
 

@@ -16,6 +16,7 @@ from am.datasets.images import ImageSettings
 
 from ..conftest import Run
 
+CONDITIONED = ("colorization", "superresolution", "inpainting")
 TASKS = ImageSettings.model_json_schema()["properties"]["task"]["enum"]
 PIXELS = 3 * 32 * 32
 N = 20
@@ -38,13 +39,17 @@ def project(folder: Path, task: str) -> dict[str, Any]:
         methods["icfm"] = {"settings": {"network": NETWORK, "training": SHORT, "sampling": solver}}
     if task == "vp_diffusion":
         methods["vp_sde"] = {"settings": {"network": NETWORK, "training": SHORT, "sampling": solver}}
+    metrics = [{"kind": "energy"}]
+    if task in CONDITIONED:
+        methods["condition_only"] = {}
+        metrics += [{"kind": "psnr"}, {"kind": "ssim"}]
     experiment = {
         "title": task,
         "dataset": {"name": "natural_patches", "task": task, "stride": 32},
         "evaluation": {
             "times": [0.5, 1],
             "n_samples": N,
-            "metrics": [{"kind": "energy"}],
+            "metrics": metrics,
             "floor_repeats": 2,
             "history_samples": 10,
         },
@@ -78,13 +83,13 @@ def test_every_task_goes_from_settings_to_a_metric(
         given = ("--run", place / "config.yaml", "--data", "data.h5ad", "--seed", 0)
         run("resolve", *about, "--run", name, "--out", place / "config.yaml")
         model: tuple[object, ...] = ()
-        if name not in ("oracle", "no_dynamics"):
+        if name not in ("oracle", "no_dynamics", "condition_only"):
             model = ("--model", place / "model.safetensors")
             run("train", *given, "--accelerator", "cpu", "--out", model[1])
         run("sample", *given, *model, "--device", "cpu", "--out", place / "samples.npz")
         measured = ("--data", "data.h5ad", "--samples", place / "samples.npz", "--method", name, "--seed", 0)
         run("evaluate", "--config", "config.yaml", *measured, "--out", place / "metrics.csv")
-        value[name] = pd.read_csv(place / "metrics.csv").set_index("time")["value"][1.0]
+        value[name] = pd.read_csv(place / "metrics.csv").query("time == 1").set_index("metric")["value"]
         if name == "am":
             x, _ = read_samples(place / "samples.npz").at(1.0)
             assert x.shape == (N, points.x.shape[1])
@@ -92,4 +97,9 @@ def test_every_task_goes_from_settings_to_a_metric(
             np.testing.assert_array_equal(x[:, PIXELS:], points.test(0, 0.0)[:, PIXELS:])
             assert not np.array_equal(x[:, :PIXELS], points.test(0, 0.0)[:, :PIXELS])
     if task in ("generation", "torus", "vp_diffusion"):  # others start from what the very images that judge look like
-        assert value["oracle"] < value["no_dynamics"]
+        assert value["oracle"]["energy"] < value["no_dynamics"]["energy"]
+    if task in CONDITIONED:
+        assert set(pd.read_csv("floor.csv")["metric"]) == {"energy"}
+        assert set(value["oracle"].index) == {"energy"}  # its images are others, with other conditions
+        assert set(value["am"].index) == {"energy", "psnr", "ssim"}
+        assert value["no_dynamics"]["psnr"] < value["condition_only"]["psnr"]

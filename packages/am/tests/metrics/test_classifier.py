@@ -11,52 +11,51 @@ from am.metrics.classifier import Classifier, frechet_distance, kernel_distance
 from am.metrics.evaluate import evaluate
 from am.metrics.samples import MetricError
 from am.metrics.settings import ClassifierFrechet, ClassifierKernel, MissingClasses, Unrecognised
+from am.metrics.viewer import Viewer
 from am.randomness import generator
 from am.runs import build_dataset
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Classifier, torch.Tensor]:
-    """A classifier of training digits, and test digits."""
+def digits() -> tuple[Viewer, torch.Tensor]:
+    """What looks through a classifier of training digits, and test digits."""
     dataset = build_dataset({"name": "digits"}, "here")
-    labelled = dataset.labelled_images()
-    assert labelled is not None
-    return Classifier(*labelled), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
+    return Viewer(dataset), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
 
 
 def measured(
     metric: object,
     x: torch.Tensor,
     y: torch.Tensor,
-    classifier: Classifier | None,
+    viewer: Viewer | None,
     log_weight: torch.Tensor | None = None,
 ) -> float:
-    return evaluate(metric, x, y, generator("metric"), log_weight, classifier)  # type: ignore[arg-type]
+    return evaluate(metric, x, y, generator("metric"), log_weight, viewer)  # type: ignore[arg-type]
 
 
-def test_test_digits_are_recognised_and_noise_is_not(digits: tuple[Classifier, torch.Tensor]) -> None:
-    classifier, x = digits
+def test_test_digits_are_recognised_and_noise_is_not(digits: tuple[Viewer, torch.Tensor]) -> None:
+    viewer, x = digits
     noise = torch.randn(x.shape, generator=generator("noise"))
-    assert measured(Unrecognised(), x, x, classifier) < 0.2
-    assert measured(Unrecognised(), noise, x, classifier) > measured(Unrecognised(), x, x, classifier) + 0.1
-    assert measured(MissingClasses(), x, x, classifier) == 0
-    assert measured(MissingClasses(), x[:1].repeat(5, 1), x, classifier) >= 9
+    assert measured(Unrecognised(), x, x, viewer) < 0.2
+    assert measured(Unrecognised(), noise, x, viewer) > measured(Unrecognised(), x, x, viewer) + 0.1
+    assert measured(MissingClasses(), x, x, viewer) == 0
+    assert measured(MissingClasses(), x[:1].repeat(5, 1), x, viewer) >= 9
 
 
-def test_it_is_the_same_every_time_and_looks_at_the_image_alone(digits: tuple[Classifier, torch.Tensor]) -> None:
-    classifier, x = digits
+def test_it_is_the_same_every_time_and_looks_at_the_image_alone(digits: tuple[Viewer, torch.Tensor]) -> None:
+    viewer, x = digits
     again = Classifier(*build_dataset({"name": "digits"}, "here").labelled_images())  # type: ignore[misc]
-    torch.testing.assert_close(classifier.features(x), again.features(x))
+    torch.testing.assert_close(viewer.classifier.features(x), again.features(x))
     conditioned = torch.cat([x, torch.ones(len(x), 7)], 1)
-    torch.testing.assert_close(classifier.confidence(conditioned), classifier.confidence(x))
+    torch.testing.assert_close(viewer.classifier.confidence(conditioned), viewer.classifier.confidence(x))
 
 
-def test_what_is_near_in_features_is_nearer_than_noise(digits: tuple[Classifier, torch.Tensor]) -> None:
-    classifier, x = digits
+def test_what_is_near_in_features_is_nearer_than_noise(digits: tuple[Viewer, torch.Tensor]) -> None:
+    viewer, x = digits
     blurred = x + 0.2 * torch.randn(x.shape, generator=generator("blur"))
     noise = torch.randn(x.shape, generator=generator("noise"))
     near, nearer, far = (
-        measured(ClassifierFrechet(), z, x[250:], classifier) for z in (blurred[:250], x[:250], noise[:250])
+        measured(ClassifierFrechet(), z, x[250:], viewer) for z in (blurred[:250], x[:250], noise[:250])
     )
     assert nearer < near < far
 
@@ -83,8 +82,10 @@ def test_weights_count_as_repetitions() -> None:
 
 def test_without_labels_it_is_told() -> None:
     x = torch.zeros(3, 2)
-    with pytest.raises(MetricError, match="needs labelled images, and the data set has none"):
+    with pytest.raises(MetricError, match="needs images, and these points are none"):
         measured(Unrecognised(), x, x, None)
+    with pytest.raises(MetricError, match="needs labelled images, and the data set has none"):
+        measured(Unrecognised(), x, x, Viewer(build_dataset({"name": "natural_patches"}, "here")))
 
 
 def test_the_kernel_distance_is_that_of_all_pairs() -> None:
@@ -99,21 +100,21 @@ def test_the_kernel_distance_is_that_of_all_pairs() -> None:
     assert min(same) < 0 < max(same)  # unbiased, so that equal laws are below zero as often as above
 
 
-def test_noise_is_far_in_the_kernel_distance_too(digits: tuple[Classifier, torch.Tensor]) -> None:
-    classifier, x = digits
+def test_noise_is_far_in_the_kernel_distance_too(digits: tuple[Viewer, torch.Tensor]) -> None:
+    viewer, x = digits
     noise = torch.randn(x.shape, generator=generator("noise"))
-    near, far = (measured(ClassifierKernel(), z[:60], x[250:], classifier) for z in (x, noise))
+    near, far = (measured(ClassifierKernel(), z[:60], x[250:], viewer) for z in (x, noise))
     assert near < far / 10
 
 
-def test_weights_count_in_shares_and_not_in_counts(digits: tuple[Classifier, torch.Tensor]) -> None:
-    classifier, x = digits
+def test_weights_count_in_shares_and_not_in_counts(digits: tuple[Viewer, torch.Tensor]) -> None:
+    viewer, x = digits
     none = -torch.inf * torch.ones(250)
     mixed = torch.cat([x[:250], torch.zeros_like(x[:250])])  # no digit is grey
-    alone = measured(Unrecognised(), x[:250], x, classifier)
-    assert measured(Unrecognised(), mixed, x, classifier, torch.cat([torch.zeros(250), none])) == pytest.approx(alone)
-    grey = measured(Unrecognised(), mixed[250:], x, classifier)
+    alone = measured(Unrecognised(), x[:250], x, viewer)
+    assert measured(Unrecognised(), mixed, x, viewer, torch.cat([torch.zeros(250), none])) == pytest.approx(alone)
+    grey = measured(Unrecognised(), mixed[250:], x, viewer)
     assert grey != alone
-    assert measured(Unrecognised(), mixed, x, classifier) == pytest.approx((alone + grey) / 2)
+    assert measured(Unrecognised(), mixed, x, viewer) == pytest.approx((alone + grey) / 2)
     with pytest.raises(MetricError, match="weights do not count"):
-        measured(MissingClasses(), x, x, classifier, torch.zeros(len(x)))
+        measured(MissingClasses(), x, x, viewer, torch.zeros(len(x)))

@@ -61,6 +61,9 @@ class Dataset(ABC):
     Coordinates after them are what the image is conditioned on, and never move.
     """
 
+    conditioned: bool = False
+    """Whether points hold what an image is conditioned on."""
+
     shared_test_points: ClassVar[bool] = False
     """Whether all seeds are judged by the same points, so that the spread over seeds does not show their luck."""
 
@@ -106,6 +109,10 @@ class Dataset(ABC):
     def wrapped(self, x: Tensor) -> Tensor:
         """Points as they are compared, (..., d): particles that went around a space without ends are brought back."""
         return x
+
+    def pictures(self, points: Tensor) -> Tensor:
+        """The images that points at t = 1 stand for: (n, d) -> (n, c h w); where points are none, themselves."""
+        return points
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """The training points of ``data``, for methods that learn from snapshots alone."""

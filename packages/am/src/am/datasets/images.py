@@ -76,8 +76,20 @@ class ImageDataset(Dataset):
 
     def marginals(self, data: Path) -> ImagePath:
         """The path that ends in the training images of ``data``."""
+        import torch
+
         points = read_snapshots(data)
-        return self._path(self._pictures(points.x[points.split == "train"]), flip=self.settings.flip)
+        images = self.pictures(torch.from_numpy(points.x[points.split == "train"]))
+        return self._path(images.contiguous().numpy(), flip=self.settings.flip)
+
+    @property
+    def conditioned(self) -> bool:  # type: ignore[override]
+        """Whether points hold what an image is conditioned on."""
+        return self.settings.task in ("colorization", "superresolution", "inpainting")
+
+    def pictures(self, points: Tensor) -> Tensor:
+        """The images that points at t = 1 stand for: (n, d) -> (n, c h w)."""
+        return self._path(np.zeros((0, math.prod(self.image_shape)), np.float32)).pictures(points)
 
     def wrapped(self, x: Tensor) -> Tensor:
         """Points of the torus in [-1, 1), those of other tasks as they are: (..., d)."""
@@ -155,13 +167,6 @@ class ImageDataset(Dataset):
         """(N, c h w) in [-1, 1], each value in the middle of its level."""
         pixels = self._images.pixels.reshape(len(self._images.pixels), -1)
         return ((2 * pixels.astype(np.float32) + 1) / self.levels - 1).astype(np.float32)
-
-    def _pictures(self, points: Array) -> Array:
-        """The images that points at t = 1 stand for."""
-        import torch
-
-        none = points[:0, : math.prod(self.image_shape)]
-        return self._path(none).pictures(torch.from_numpy(points)).contiguous().numpy()
 
     def _path(self, images: Array, flip: bool = False) -> ImagePath:
         import torch

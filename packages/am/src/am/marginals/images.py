@@ -157,6 +157,11 @@ class Colorization(ImagePath):
         start = grey.repeat(1, self.image_shape[0]) + 0.1 * _normal(images, generator)
         return torch.cat([(1 - t) * start + t * images, grey], 1)
 
+    def from_condition(self, x: Tensor) -> Tensor:
+        """Grey in all channels: (n, d) -> (n, d)."""
+        grey = x[:, self.size :]
+        return torch.cat([grey.repeat(1, self.image_shape[0]), grey], 1)
+
 
 class Superresolution(ImagePath):
     """The upper left pixel of each 2 x 2 block stays, the others come from noise; given the blocks, interpolated."""
@@ -176,6 +181,10 @@ class Superresolution(ImagePath):
         given = interpolate(kept, size=self.image_shape[1:], mode="bilinear", align_corners=False)
         return torch.cat([x.flatten(1), given.flatten(1)], 1)
 
+    def from_condition(self, x: Tensor) -> Tensor:
+        """The blocks, interpolated: (n, d) -> (n, d)."""
+        return x[:, self.size :].repeat(1, 2)
+
 
 class Inpainting(ImagePath):
     """The left, right, upper or lower half comes from noise, each as often; given the other half, and which it is."""
@@ -193,6 +202,10 @@ class Inpainting(ImagePath):
         noised = (1 - t) * _normal(pictures, generator) + t * pictures
         x = torch.where(known > 0, pictures, noised)
         return torch.cat([x.flatten(1), (known * pictures).flatten(1), known.flatten(1)], 1)
+
+    def from_condition(self, x: Tensor) -> Tensor:
+        """The known half beside grey: (n, d) -> (n, d)."""
+        return torch.cat([x[:, self.size : 2 * self.size], x[:, self.size :]], 1)
 
     def _halves(self, like: Tensor) -> Tensor:
         _, height, width = self.image_shape

@@ -52,3 +52,12 @@ class ScoredMarginals(Marginals, Protocol):
     def score(self, time: Tensor, x: Tensor) -> Tensor:
         """Gradient of log q_t at ``x``: (n,), (n, d) -> (n, d)."""
         ...
+
+
+@runtime_checkable
+class ConditionedMarginals(Marginals, Protocol):
+    """Some coordinates never move, and the others are conditioned on them."""
+
+    def from_condition(self, x: Tensor) -> Tensor:
+        """What coordinates that never move tell of the others without anything learned: (n, d) -> (n, d)."""
+        ...

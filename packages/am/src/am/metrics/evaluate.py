@@ -17,8 +17,11 @@ from am.metrics.settings import (
     Energy,
     MissingClasses,
     Mmd,
+    PairedSettings,
+    Psnr,
     Sinkhorn,
     SlicedWasserstein,
+    Ssim,
     Unrecognised,
     Wasserstein1,
     Wasserstein2,
@@ -27,7 +30,7 @@ from am.metrics.sinkhorn import sinkhorn_divergence
 from am.metrics.transport import sliced_wasserstein, wasserstein1, wasserstein2
 
 if TYPE_CHECKING:
-    from am.metrics.classifier import Classifier
+    from am.metrics.viewer import Viewer
 
 
 def evaluate(
@@ -36,12 +39,12 @@ def evaluate(
     y: Tensor,
     generator: torch.Generator,
     x_log_weight: Tensor | None = None,
-    classifier: Classifier | None = None,
+    viewer: Viewer | None = None,
 ) -> float:
     """Distance between (n, d) and (m, d) samples.
 
     ``generator`` serves metrics that are random themselves; ``x_log_weight`` are (n,) logarithms of the weights
-    of ``x``, up to a constant; ``classifier`` serves metrics that look through one. Errors are those of the metric.
+    of ``x``, up to a constant; ``viewer`` serves metrics of images. Errors are those of the metric.
     """
     x, y = x[: metric.max_points], y[: metric.max_points]
     weight = None if x_log_weight is None else x_log_weight[: metric.max_points]
@@ -62,27 +65,49 @@ def evaluate(
         case ClassifierFrechet():
             from am.metrics.classifier import frechet_distance
 
-            return frechet_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
+            seen = _needed(viewer).classifier.features
+            return frechet_distance(seen(x), seen(y), weight)
         case ClassifierKernel():
             from am.metrics.classifier import kernel_distance
 
-            return kernel_distance(_needed(classifier).features(x), _needed(classifier).features(y), weight)
+            seen = _needed(viewer).classifier.features
+            return kernel_distance(seen(x), seen(y), weight)
         case Unrecognised():
             *_, weights, _ = prepared(x, y, weight)
-            return float(weights @ (~_sure(classifier, x, metric.confidence).any(1)).double().to(weights))
+            return float(weights @ (~_sure(viewer, x, metric.confidence).any(1)).double().to(weights))
         case MissingClasses():
             if weight is not None:
                 raise MetricError("classes are counted, and weights do not count: this metric takes none")
-            return float((~_sure(classifier, x, metric.confidence).any(0)).sum())
+            return float((~_sure(viewer, x, metric.confidence).any(0)).sum())
         case _:
             assert_never(metric)
 
 
-def _needed(classifier: Classifier | None) -> Classifier:
-    if classifier is None:
-        raise MetricError("this metric needs labelled images, and the data set has none")
-    return classifier
+def evaluate_pairs(metric: PairedSettings, x: Tensor, y: Tensor, viewer: Viewer) -> float | None:
+    """Nearness of predictions ``x`` to the images ``y``, (n, d) both, or None where they belong to other images.
+
+    They belong together, row by row, where what they are conditioned on is the same. Errors are those of the metric.
+    """
+    from am.metrics.paired import paired, peak_signal_to_noise, structural_similarity
+
+    x, y = x[: metric.max_points], y[: metric.max_points]
+    if not paired(viewer.given(x), viewer.given(y)):
+        return None
+    images = viewer.eight_bit(x), viewer.eight_bit(y)
+    match metric:
+        case Psnr():
+            return peak_signal_to_noise(*images)
+        case Ssim():
+            return structural_similarity(*images)
+        case _:
+            assert_never(metric)
 
 
-def _sure(classifier: Classifier | None, x: Tensor, confidence: float) -> Tensor:
-    return _needed(classifier).confidence(x) > confidence
+def _needed(viewer: Viewer | None) -> Viewer:
+    if viewer is None:
+        raise MetricError("this metric needs images, and these points are none")
+    return viewer
+
+
+def _sure(viewer: Viewer | None, x: Tensor, confidence: float) -> Tensor:
+    return _needed(viewer).classifier.confidence(x) > confidence

@@ -103,8 +103,25 @@ class MissingClasses(_Metric):
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
-CLASSIFYING = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses)
-"""Metrics that need labelled images."""
+class _PairedMetric(_Metric):
+    """Of each prediction beside the very image that its condition was taken from; controls with other images have none.
+
+    It has no floor: two samples of the truth are no pairs.
+    """
+
+
+class Psnr(_PairedMetric):
+    """Peak signal-to-noise ratio of 8-bit images, in decibels: of all pixels together."""
+
+    kind: Literal["psnr"] = "psnr"
+    quantity = "PSNR (dB)"
+
+
+class Ssim(_PairedMetric):
+    """Mean structural similarity of 8-bit images."""
+
+    kind: Literal["ssim"] = "ssim"
+    quantity = "SSIM"
 
 
 class _FieldMetric(_Metric):
@@ -148,7 +165,11 @@ DistanceSettings = (
     | MissingClasses
 )
 """Settings of a distance between samples."""
+PairedSettings = Psnr | Ssim
+"""Settings of a comparison of images in pairs."""
+IMAGE_METRICS = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim)
+"""Metrics of images alone."""
 FieldSettings = VelocityError | GrowthError | SampleSizeLost
 """Settings of a metric of what a method says of points."""
-MetricSettings = Annotated[DistanceSettings | FieldSettings, Field(discriminator="kind")]
+MetricSettings = Annotated[DistanceSettings | PairedSettings | FieldSettings, Field(discriminator="kind")]
 """Settings of any metric, told apart by ``kind``."""

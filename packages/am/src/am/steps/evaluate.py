@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,15 @@ from torch import Tensor
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
+from am.metrics.evaluate import evaluate_pairs
 from am.metrics.fields import relative_error, sample_size_lost
-from am.metrics.settings import CLASSIFYING, FieldSettings, GrowthError, MetricSettings, SampleSizeLost
+from am.metrics.settings import FieldSettings, GrowthError, MetricSettings, PairedSettings, SampleSizeLost
+from am.metrics.viewer import Viewer
 from am.randomness import generator
 from am.results.provenance import write_origin
 from am.results.tidy import BLOCK_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
-
-if TYPE_CHECKING:
-    from am.metrics.classifier import Classifier
-
 
 BLOCKS = 10
 """Groups of particles and test points that are left out, one after another, where all seeds share the points."""
@@ -40,16 +38,16 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     plan = read_data_config(config)
     truth, predicted = read_snapshots(data), read_samples(samples)
     metrics, n = plan.evaluation.metrics, plan.evaluation.n_samples
-    classifier = _classifier(plan, metrics)
+    viewer = Viewer(plan.build_dataset(str(config)))
     fixed = {"experiment": plan.experiment, "method": method, "seed": seed}
-    rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, classifier)]
+    rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer)]
     rows += _of_fields(plan, predicted, truth, seed)
     _write((fixed | row for row in rows), METRIC_COLUMNS, out)
     shared = plan.build_dataset(str(config)).shared_test_points and n > BLOCKS
     parts = (
         fixed | row | {"block": block}
         for block in range(BLOCKS * shared)
-        for row in _against_truth(plan.evaluation, metrics, predicted, truth, seed, n, classifier, block)
+        for row in _against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer, block)
     )
     blocks = out.with_name("blocks.csv")
     _write(parts, BLOCK_COLUMNS, blocks)
@@ -63,7 +61,7 @@ def floor(config: Path, out: Path) -> None:
     """The same metrics between independent samples of the truth, for both sample sizes in use."""
     plan = read_data_config(config)
     truth, evaluation = plan.build_dataset(str(config)).population(), plan.evaluation
-    classifier = _classifier(plan, evaluation.metrics)
+    viewer = Viewer(plan.build_dataset(str(config)))
     rows: list[dict[str, Any]] = []
     for n in sorted({evaluation.n_samples, evaluation.history_samples}):
         for repeat in range(evaluation.floor_repeats):
@@ -71,9 +69,9 @@ def floor(config: Path, out: Path) -> None:
                 rng = generator(plan.experiment, FLOOR, n, repeat, time)
                 x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
                 for metric in evaluation.metrics:
-                    if isinstance(metric, FieldSettings):
+                    if isinstance(metric, PairedSettings | FieldSettings):
                         continue
-                    value = measure(metric, x, y, _directions(metric, time), None, classifier)
+                    value = measure(metric, x, y, _directions(metric, time), None, viewer)
                     rows.append(_row(time, metric, value, n) | {"seed": repeat})
     _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
     keys = ("times", "n_samples", "metrics", "history_samples", "floor_repeats")
@@ -86,12 +84,12 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     evaluation, truth = plan.evaluation, read_snapshots(data)
     sampler = Sampler(run, data, seed, choose_device(device), str(run_config))
     metric, n = evaluation.metrics[0], evaluation.history_samples
-    classifier = _classifier(plan, [metric])
+    viewer = Viewer(plan.build_dataset(str(config)))
     rows: list[dict[str, Any]] = []
     for step, tensors in snapshots(weights):
         sampler.load(tensors, str(weights))
         predicted = flat(sampler.predict(n), run.sampling.times)
-        rows_of_step = _against_truth(evaluation, [metric], predicted, truth, seed, n, classifier)
+        rows_of_step = _against_truth(evaluation, [metric], predicted, truth, seed, n, viewer)
         values = [row["value"] for row in rows_of_step]
         rows.append({"iteration": step, "value": sum(values) / len(values)})
     fixed = {"experiment": plan.experiment, "method": run.run, "seed": seed, "metric": metric.label}
@@ -110,7 +108,7 @@ def _against_truth(
     truth: Snapshots,
     seed: int,
     n: int,
-    classifier: Classifier | None,
+    viewer: Viewer,
     without: int | None = None,
 ) -> Iterable[dict[str, Any]]:
     for time in evaluation.times:
@@ -122,13 +120,17 @@ def _against_truth(
         for metric in metrics:
             if isinstance(metric, FieldSettings):
                 continue
+            found, true = torch.from_numpy(x), torch.from_numpy(y)
             try:
-                rng = _directions(metric, time)
-                value = measure(metric, torch.from_numpy(x), torch.from_numpy(y), rng, weight, classifier)
+                if isinstance(metric, PairedSettings):
+                    value = evaluate_pairs(metric, found, true, viewer)
+                else:
+                    value = measure(metric, found, true, _directions(metric, time), weight, viewer)
             except ValueError as error:
                 what = f"at time {time}, {metric.label} of predictions (first) and truth (second)"
                 raise DataError(f"{what}: {error}") from None
-            yield _row(time, metric, value, len(x))
+            if value is not None:
+                yield _row(time, metric, value, len(x))
 
 
 def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int) -> Iterable[dict[str, Any]]:
@@ -166,16 +168,6 @@ def _of_field(metric: FieldSettings, known: Any, time: float, y: Tensor, predict
 
 def _thinned(rows: NDArray[Any], without: int) -> NDArray[Any]:
     return rows[np.arange(len(rows)) % BLOCKS != without]
-
-
-def _classifier(plan: DataConfig, metrics: Iterable[MetricSettings]) -> Classifier | None:
-    """A classifier of the data set's training images, where a metric needs one and there are any."""
-    if not any(isinstance(metric, CLASSIFYING) for metric in metrics):
-        return None
-    from am.metrics.classifier import Classifier
-
-    labelled = plan.build_dataset().labelled_images()
-    return Classifier(*labelled) if labelled else None
 
 
 def _directions(metric: MetricSettings, time: float) -> torch.Generator:

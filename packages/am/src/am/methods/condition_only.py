@@ -1,0 +1,43 @@
+"""Control: what an image is conditioned on, shown as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from am.methods.contract import Method, Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from am.marginals.marginals import Marginals
+
+
+class ConditionOnly(Method):
+    """What the condition tells without anything learned: any method should do better.
+
+    A small image is interpolated, grey stays grey, half an image stays half. Where nothing is given, nothing moves.
+    """
+
+    title = "condition only"
+    control = True
+    uses_truth = True  # of the path it takes how points are laid out, and no image
+
+    def sample(
+        self,
+        network: Any,
+        start: Tensor,
+        times: Tensor,
+        generator: torch.Generator,
+        truth: Marginals | None = None,
+    ) -> Prediction:
+        """The start, then the same at all times."""
+        import torch
+
+        from am.marginals.marginals import ConditionedMarginals
+
+        x = truth.from_condition(start) if isinstance(truth, ConditionedMarginals) else start
+        return Prediction(torch.stack([start, *[x] * (len(times) - 1)]), None, 0)
+
+
+METHOD = ConditionOnly
