@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,8 @@ def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_
     write_snapshots(few, ("x", "y", "z"), tmp_path / "few.h5ad")
     with pytest.raises(DataError, match=r"few\.h5ad: a path needs two snapshots or more"):
         train(arguments[0], tmp_path / "few.h5ad", model, 1, accelerator="cpu")
+
+
+def test_only_training_pays_for_what_starts_processes() -> None:
+    check = "import sys, am.steps.sample, am.steps.evaluate; sys.exit('lightning_fabric' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
