@@ -62,6 +62,11 @@ class Evaluation(Course):
             raise ValueError("times must increase")
         return times
 
+    @property
+    def higher(self) -> frozenset[str]:
+        """Names of the metrics of which higher values are better."""
+        return frozenset(metric.label for metric in self.metrics if metric.better == "higher")
+
     @field_validator("metrics")
     @classmethod
     def _told_apart(cls, metrics: tuple[MetricSettings, ...]) -> tuple[MetricSettings, ...]:

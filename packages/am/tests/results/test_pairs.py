@@ -76,3 +76,12 @@ def test_one_seed_tells_nothing_apart() -> None:
     assert pairs["low"].isna().all()
     assert compare_pairs("other", table(1.0), LABELS).empty
     assert "no two methods" in markdown_pairs(compare_pairs("other", table(1.0), LABELS), LABELS)
+
+
+def test_where_higher_is_better_the_nearer_one_has_the_higher_value() -> None:
+    pairs = compare_pairs("e", table(0.01), LABELS, higher={"energy"})
+    assert pairs.set_index(["method", "other"]).loc[("am", "cfm"), "nearer"] == "cfm"
+    (row,) = [line.split(" | ") for line in markdown_pairs(pairs, LABELS).splitlines() if line.startswith("| CFM")]
+    mean, low, high = (float(word.strip("[,]")) for word in row[2].rstrip(" |").split())
+    assert 0 < low < mean < high
+    assert row[1] == "AM"

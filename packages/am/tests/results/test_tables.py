@@ -114,9 +114,28 @@ def test_the_floor_is_taken_at_the_times_and_sizes_of_the_method(metrics: pd.Dat
 
 def test_a_mean_below_the_floor_is_flagged_and_marked(metrics: pd.DataFrame, floor: pd.DataFrame) -> None:
     summary = tables.summarise("hydrogen", metrics, floor.assign(value=floor["value"] * 10), LABELS)
-    assert list(summary.set_index("method")["below_floor"][["am", "ald", "oracle"]]) == [True, False, True]
+    assert list(summary.set_index("method")["beyond_floor"][["am", "ald", "oracle"]]) == [True, False, True]
     lines = tables.markdown(summary).splitlines()
     assert [("(!)" in line) for line in lines if line.startswith(("| AM", "| ALD"))] == [True, False]
+
+
+def test_where_higher_is_better_it_is_above_the_floor_that_is_too_good(
+    metrics: pd.DataFrame, floor: pd.DataFrame
+) -> None:
+    for scale, flags in ((1000, [False, False, False]), (0.1, [True, True, True])):
+        scaled = floor.assign(value=floor["value"] * scale)
+        summary, over_time = (
+            table("hydrogen", metrics, scaled, LABELS, higher={"mmd"})
+            for table in (tables.summarise, tables.summarise_times)
+        )
+        assert list(summary["beyond_floor"]) == flags
+        assert set(summary["better"]) == set(over_time["better"]) == {"higher"}
+        assert not (over_time["beyond_floor"] & (over_time["mean"] < over_time["floor_high"])).any()
+        for text in (tables.markdown(summary, "p"), tables.markdown_times(over_time, "p")):
+            assert text.startswith("**hydrogen, mmd**, higher is better (protocol p)\n")
+    assert "higher is better (protocol" not in tables.markdown(
+        tables.summarise("hydrogen", metrics, floor, LABELS), "p"
+    )
 
 
 def test_what_is_not_a_number_is_not_averaged_away(metrics: pd.DataFrame, floor: pd.DataFrame) -> None:

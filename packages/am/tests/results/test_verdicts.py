@@ -36,11 +36,15 @@ FLOOR = metrics(list(np.linspace(0.1, 0.3, 101)), "floor")
 
 
 def judge(
-    values: list[float], published: list[Published], scale: str = "laptop", floor: pd.DataFrame = FLOOR
+    values: list[float],
+    published: list[Published],
+    scale: str = "laptop",
+    floor: pd.DataFrame = FLOOR,
+    higher: tuple[str, ...] = (),
 ) -> list[Judgement]:
     controls = metrics([9.0, 9.2], "none")
     data = pd.concat([metrics(values), controls]) if values else controls
-    summary = tables.summarise("e", data, floor, LABELS, published)
+    summary = tables.summarise("e", data, floor, LABELS, published, higher=higher)
     return verdicts.judge("e", summary, LABELS, published, scale)
 
 
@@ -95,6 +99,21 @@ def test_below_the_floor_is_a_warning(level: float, warned: bool) -> None:
     (judgement,) = judge([level, level], [entry(level)])  # the 2.5 % quantile is 0.105
     assert judgement.verdict == Verdict.REPRODUCED
     assert ("a bug until explained" in judgement.warning) is warned
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "why"),
+    [(0.8, Verdict.WORSE, "below"), (1.2, Verdict.BETTER, "above"), (1.0, "reproduced", "")],
+)
+def test_where_higher_is_better_all_turns_around(value: float, verdict: Verdict, why: str) -> None:
+    (judgement,) = judge([value - 1e-3, value + 1e-3], [entry()], higher=("mmd",))
+    assert (judgement.verdict, judgement.better) == (verdict, "higher")
+    assert f"wholly {why} [0.90, 1.10]" * bool(why) in judgement.why
+    assert "above the floor's 97.5 % quantile, 0." in judgement.warning
+    (row,) = verdicts.rows([judgement])
+    assert row[verdicts.HEADINGS.index("metric")] == "mmd, higher is better"
+    assert not judge([0.2, 0.2], [entry()], higher=("mmd",))[0].warning
+    assert not judge([0.01, 0.01], [entry()], higher=("mmd",))[0].warning
 
 
 def test_an_absent_floor_is_a_warning() -> None:

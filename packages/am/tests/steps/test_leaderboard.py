@@ -25,7 +25,9 @@ def table() -> pd.DataFrame:
         ("energy", "far", False, 0.0, 0.0, 0.0, 3),
     ]
     frame = pd.DataFrame(rows, columns=["metric", "title", "control", "mean", "low", "high", "seeds"])
-    return frame.assign(method=frame["title"].str.upper(), floor_mean=0.05, nfe=100.0, train_seconds=NAN)
+    return frame.assign(
+        method=frame["title"].str.upper(), better="lower", floor_mean=0.05, nfe=100.0, train_seconds=NAN
+    )
 
 
 def pairs() -> pd.DataFrame:
@@ -48,6 +50,18 @@ def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
         ("1", "alike"),
         ("—", "once"),
         ("3", "far"),
+    ]
+
+
+def test_the_best_stands_first_whichever_way_is_better() -> None:
+    page = board("e (laptop)", table().assign(better="higher"), pairs())
+    assert "Metric: mmd, higher is better." in page
+    assert [line.split(" | ")[1] for line in page.splitlines() if line.startswith("| ")][2:] == [
+        "far",
+        "once",
+        "alike",
+        "near",
+        "*control: oracle*",
     ]
 
 

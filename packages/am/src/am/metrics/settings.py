@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from am.config import Settings
+from am.results.direction import Better, in_words
 
 
 class _Metric(Settings):
@@ -15,12 +16,19 @@ class _Metric(Settings):
 
     quantity: ClassVar[str]
     """What it measures, for axes."""
+    better: ClassVar[Better] = "lower"
+    """Which values are better."""
 
     @property
     def label(self) -> str:
         """The metric's name in tables."""
         kind: str = self.kind  # type: ignore[attr-defined]
         return self.name or kind
+
+    @property
+    def axis(self) -> str:
+        """What stands on the axis of a figure."""
+        return f"{self.quantity}{in_words(self.better)}"
 
 
 class Mmd(_Metric):

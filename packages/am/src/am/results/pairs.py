@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from am.results.direction import Better, ahead
 from am.results.estimates import estimate
 from am.results.labels import Label
 from am.results.numbers import interval
@@ -18,13 +19,17 @@ COLUMNS = ("experiment", "metric", "method", "other", "difference", "low", "high
 
 
 def compare_pairs(
-    experiment: str, metrics: pd.DataFrame, labels: Sequence[Label], blocks: pd.DataFrame | None = None
+    experiment: str,
+    metrics: pd.DataFrame,
+    labels: Sequence[Label],
+    blocks: pd.DataFrame | None = None,
+    higher: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a metric and pair of methods, controls left out: the mean over seeds of the difference of their values.
 
     A seed's value is its mean over times, so a difference is between the same start, the same truth and the same
     times. Intervals are those of :func:`am.results.estimates.estimate`, each by itself: over seeds, and over cells
-    where all seeds share them. ``nearer`` is the method of the smaller value where the interval does not hold zero, and
+    where all seeds share them. ``nearer`` is the method of the better value where the interval does not hold zero, and
     empty where it does, or where there are fewer than two seeds.
 
     Parameters
@@ -33,6 +38,8 @@ def compare_pairs(
         Rows of ``metrics.csv``; those of other experiments are left out.
     blocks
         Rows of ``blocks.csv``.
+    higher
+        Metrics of which higher values are better.
     """
     import pandas as pd
 
@@ -42,16 +49,17 @@ def compare_pairs(
     for metric, values in mine.groupby("metric", sort=False):
         of_seeds = values.groupby(["method", "seed"])["value"].agg(lambda x: x.mean(skipna=False)).unstack("seed")
         without = {str(method): over_blocks(blocks, rows) for method, rows in values.groupby("method")}
+        better: Better = "higher" if metric in higher else "lower"
         there = [method for method in competing if method in of_seeds.index]
         for method, other in combinations(there, 2):
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
             found = estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other])
-            told = found["low"] > 0 or found["high"] < 0
-            nearer = (other, method)[found["mean"] < 0] if told else ""
+            low, high = found["low"], found["high"]
+            nearer = method if ahead(low, high, 0, 0, better) else other if ahead(0, 0, low, high, better) else ""
             key = (experiment, metric, method, other)
-            rows.append((*key, found["mean"], found["low"], found["high"], found["seeds"], nearer))
+            rows.append((*key, found["mean"], low, high, found["seeds"], nearer))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -65,9 +73,9 @@ def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str =
     told = leading[leading["nearer"] != ""]
     rows = []
     for row in told.to_dict("records"):
-        sign, farther = (1, row["other"]) if row["nearer"] == row["method"] else (-1, row["method"])
-        low, high = sorted((-sign * row["low"], -sign * row["high"]))
-        by = interval(-sign * row["difference"], low, high, row["seeds"])
+        farther = row["other"] if row["nearer"] == row["method"] else row["method"]
+        low, high = sorted((abs(row["low"]), abs(row["high"])))
+        by = interval(abs(row["difference"]), low, high, row["seeds"])
         rows.append([titles[row["nearer"]], titles[farther], by])
     heading = f"**{experiment}, {metric}**" + f" (protocol {protocol})" * bool(protocol)
     table = markdown_table(["nearer to the truth", "than", "by [95 % interval]"], rows)

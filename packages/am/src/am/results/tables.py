@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from am.results.direction import ahead, in_words
 from am.results.estimates import estimate
 from am.results.files import write_text
 from am.results.labels import Label, controls_first
@@ -49,6 +50,7 @@ def summarise(
     published: Sequence[Published] = (),
     costs: pd.DataFrame | None = None,
     blocks: pd.DataFrame | None = None,
+    higher: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a metric and method: the mean over seeds of each seed's mean over times.
 
@@ -64,6 +66,8 @@ def summarise(
         As from :func:`read_costs`.
     blocks
         Rows of ``blocks.csv``.
+    higher
+        Metrics of which higher values are better.
 
     Raises
     ------
@@ -83,7 +87,7 @@ def summarise(
             entry = most_trusted(published, label.method, metric)
             rows.append(
                 {
-                    **_key(experiment, metric, label),
+                    **_key(experiment, metric, label, higher),
                     **estimate(mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine)),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
@@ -105,6 +109,7 @@ def summarise_times(
     floor: pd.DataFrame,
     labels: Sequence[Label],
     blocks: pd.DataFrame | None = None,
+    higher: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a metric, method and time: the mean over seeds, its interval and the floor; see :func:`summarise`.
 
@@ -122,7 +127,7 @@ def summarise_times(
                 here = mine.merge(design, on=["time", "n_samples"])
                 rows.append(
                     {
-                        **_key(experiment, metric, label),
+                        **_key(experiment, metric, label, higher),
                         "time": design["time"].item(),
                         **estimate(here.set_index("seed")["value"], over_blocks(blocks, here)),
                         "n_samples": design["n_samples"].item(),
@@ -136,7 +141,7 @@ def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
     """The table of :func:`summarise`, a part a metric, controls first; headings name the ``protocol`` followed."""
     head = ["method", "mean [95 % interval]", "seeds", "samples", "floor", "NFE", "training s", "published"]
     parts = []
-    for (experiment, metric), rows in summary.groupby(["experiment", "metric"], sort=False):
+    for _, rows in summary.groupby(["experiment", "metric"], sort=False):
         cells = [
             [
                 _title(row),
@@ -150,7 +155,7 @@ def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
             ]
             for row in rows.to_dict("records")
         ]
-        parts.append(f"{_heading(experiment, metric, protocol)}\n\n{markdown_table(head, cells)}")
+        parts.append(f"{_heading(rows, protocol)}\n\n{markdown_table(head, cells)}")
     return "\n".join([*parts, _LEGEND])
 
 
@@ -160,7 +165,7 @@ def markdown_times(over_time: pd.DataFrame, protocol: str = "") -> str:
     Intervals are given as ± their half-width.
     """
     parts = []
-    for (experiment, metric), rows in over_time.groupby(["experiment", "metric"], sort=False):
+    for _, rows in over_time.groupby(["experiment", "metric"], sort=False):
         times = sorted(rows["time"].unique())
         cells = []
         for _, mine in rows.groupby("method", sort=False):
@@ -172,7 +177,7 @@ def markdown_times(over_time: pd.DataFrame, protocol: str = "") -> str:
         floors = rows.groupby("time")[["floor_mean", "floor_sd"]].first()
         cells.append(["*floor*", "", *(with_spread(*floors.loc[t]) for t in times)])
         head = ["method", "seeds", *(f"t = {t:g}" for t in times)]
-        parts.append(f"{_heading(experiment, metric, protocol)}\n\n{markdown_table(head, cells)}")
+        parts.append(f"{_heading(rows, protocol)}\n\n{markdown_table(head, cells)}")
     return "\n".join([*parts, f"± of methods: half of the interval. {_LEGEND}"])
 
 
@@ -193,7 +198,8 @@ def write_table(frame: pd.DataFrame, text: str, csv: Path, markdown: Path, made_
 _LEGEND = (
     "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them. Controls bound "
     "the methods. The floor is the distance of two samples of the truth at the same times and sizes, ± its standard "
-    "deviation over repeats; a mean below its 2.5 % quantile is marked (!) and is a bug until explained.\n"
+    "deviation over repeats; a mean below its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is "
+    "marked (!) and is a bug until explained.\n"
 )
 
 
@@ -209,10 +215,11 @@ def _check_labels(metrics: pd.DataFrame, labels: Sequence[Label]) -> None:
         raise TableError(f"there are metrics of the method '{unknown[0]}', which has no label")
 
 
-def _key(experiment: str, metric: str, label: Label) -> dict[str, Any]:
+def _key(experiment: str, metric: str, label: Label, higher: Collection[str]) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "metric": metric,
+        "better": "higher" if metric in higher else "lower",
         "method": label.method,
         "title": label.title,
         "control": label.control,
@@ -267,11 +274,13 @@ def _cost(costs: pd.DataFrame | None, experiment: str, label: Label) -> dict[str
 
 
 def _flagged(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(below_floor=table["mean"] < table["floor_low"]) if len(table) else table
+    ends = ["mean", "mean", "floor_low", "floor_high", "better"]
+    return table.assign(beyond_floor=[ahead(*row) for row in table[ends].to_numpy()]) if len(table) else table
 
 
-def _heading(experiment: object, metric: object, protocol: str) -> str:
-    return f"**{experiment}, {metric}**" + f" (protocol {protocol})" * bool(protocol)
+def _heading(rows: pd.DataFrame, protocol: str) -> str:
+    experiment, metric, better = rows.iloc[0][["experiment", "metric", "better"]]
+    return f"**{experiment}, {metric}**{in_words(better)}" + f" (protocol {protocol})" * bool(protocol)
 
 
 def _title(row: Any) -> str:
@@ -279,11 +288,11 @@ def _title(row: Any) -> str:
 
 
 def _ours(row: Any) -> str:
-    return interval(row["mean"], row["low"], row["high"], row["seeds"]) + " (!)" * bool(row["below_floor"])
+    return interval(row["mean"], row["low"], row["high"], row["seeds"]) + " (!)" * bool(row["beyond_floor"])
 
 
 def _briefly(row: Any) -> str:
-    return with_spread(row["mean"], row["high"] - row["mean"]) + " (!)" * bool(row["below_floor"])
+    return with_spread(row["mean"], row["high"] - row["mean"]) + " (!)" * bool(row["beyond_floor"])
 
 
 def _sizes(row: Any) -> str:

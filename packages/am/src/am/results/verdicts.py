@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from am.results.direction import Better, ahead, in_words
 from am.results.files import write_text
 from am.results.labels import Label
 from am.results.numbers import interval, number, with_spread
@@ -46,6 +47,7 @@ class Judgement:
     method: str
     title: str
     metric: str
+    better: Better
     claim: str
     published: float | None
     published_spread: float | None
@@ -58,6 +60,7 @@ class Judgement:
     seeds: int
     floor_mean: float
     floor_low: float
+    floor_high: float
     controls: str
     expected: str
     """Verdicts under which the claim holds, or nothing where none can be reached."""
@@ -75,11 +78,12 @@ class Judgement:
 
 
 RULE = (
-    "Lower is better. Ours is the mean over seeds with its 95 % Student-t interval; the published value is taken with"
-    " two of its standard deviations, or with 10 % where none was published. Where the two overlap the value is "
-    "reproduced; where ours lies wholly below it is better, wholly above, worse. One seed has no interval: it can "
-    "only reproduce a value, or leave the question open. The floor is the distance of two samples of the truth at the"
-    " same times and sizes; ours below its 2.5 % quantile is a bug until explained."
+    "Lower is better, unless it is said beside the metric. Ours is the mean over seeds with its 95 % Student-t "
+    "interval; the published value is taken with two of its standard deviations, or with 10 % where none was "
+    "published. Where the two overlap the value is reproduced; where ours lies wholly on its better side it is "
+    "better, on the other, worse. One seed has no interval: it can only reproduce a value, or leave the question "
+    "open. The floor is the distance of two samples of the truth at the same times and sizes; ours below its 2.5 % "
+    "quantile, or above its 97.5 % quantile where higher is better, is a bug until explained."
 )
 HEADINGS = ("experiment", "method", "metric", "published", "ours", "floor", "controls", "verdict", "why", "warning")
 
@@ -110,6 +114,7 @@ def judge(
         for method in methods
         for entry in entries.get((method, metric), [None] if method in rivals else [])
     ]
+    better: dict[str, Better] = {metric: row["better"] for (_, metric), row in found.items()}
     judgements = []
     for method, metric, entry in cases:
         row = found.get((method, metric), _NO_RUN)
@@ -120,6 +125,7 @@ def judge(
                 method=method,
                 title=titles.get(method, method),
                 metric=metric,
+                better=better.get(metric, "lower"),
                 claim=entry.claim if entry else "",
                 published=entry.value if entry else None,
                 published_spread=entry.spread if entry else None,
@@ -143,7 +149,7 @@ def rows(judgements: Iterable[Judgement]) -> list[list[str]]:
         [
             judgement.experiment,
             judgement.title,
-            judgement.metric,
+            judgement.metric + in_words(judgement.better),
             _published(judgement),
             interval(judgement.mean, judgement.low, judgement.high, judgement.seeds),
             number(judgement.floor_mean),
@@ -164,8 +170,10 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
     from rich.text import Text
 
     parts: list[Table | Text] = []
-    for (experiment, metric), group in groupby(judgements, key=lambda one: (one.experiment, one.metric)):
-        table = Table(title=f"{experiment}, {metric}", box=box.SIMPLE_HEAD, title_justify="left")
+    for (experiment, metric, better), group in groupby(
+        judgements, key=lambda one: (one.experiment, one.metric, one.better)
+    ):
+        table = Table(title=f"{experiment}, {metric}{in_words(better)}", box=box.SIMPLE_HEAD, title_justify="left")
         for heading in ("method", "published", "ours", "floor", "verdict"):
             table.add_column(heading)
         reasons = []
@@ -198,7 +206,10 @@ def claims(judgements: Iterable[Judgement]) -> Table:
         if one.claim:
             known = f"floor {number(one.floor_mean)}" + f"; {one.controls}" * bool(one.controls)
             table.add_row(
-                Text.assemble(one.claim, (f" {one.source}; {one.title}, {one.metric}, {one.experiment}", "dim")),
+                Text.assemble(
+                    one.claim,
+                    (f" {one.source}; {one.title}, {one.metric}{in_words(one.better)}, {one.experiment}", "dim"),
+                ),
                 Text(_published(one)),
                 Text(interval(one.mean, one.low, one.high, one.seeds)),
                 Text(known if one.seeds else ""),
@@ -231,6 +242,7 @@ _NO_RUN: Row = {
     "seeds": 0,
     "floor_mean": math.nan,
     "floor_low": math.nan,
+    "floor_high": math.nan,
 }
 
 
@@ -269,10 +281,11 @@ def _compare(row: Row, entry: Published, value: float) -> tuple[Verdict, str]:
             Verdict.CANNOT_SAY,
             f"Ours, one seed without an interval, lies outside of {theirs} Run at least two seeds.",
         )
-    if row["high"] < low:
-        return Verdict.BETTER, f"The interval of ours lies wholly below {theirs}"
-    if row["low"] > high:
-        return Verdict.WORSE, f"The interval of ours lies wholly above {theirs}"
+    side = "below" if row["high"] < low else "above"
+    if ahead(row["low"], row["high"], low, high, row["better"]):
+        return Verdict.BETTER, f"The interval of ours lies wholly {side} {theirs}"
+    if ahead(low, high, row["low"], row["high"], row["better"]):
+        return Verdict.WORSE, f"The interval of ours lies wholly {side} {theirs}"
     return Verdict.REPRODUCED, f"The interval of ours overlaps {theirs}"
 
 
@@ -281,11 +294,12 @@ def _warning(row: Row) -> str:
         return ""
     if math.isnan(row["floor_low"]):
         return "No floor was measured at these times and sizes."
-    if row["mean"] < row["floor_low"]:
-        return (
-            f"Ours is below the floor's 2.5 % quantile, {number(row['floor_low'], row['mean'])}: a bug until explained."
-        )
-    return ""
+    if not ahead(row["mean"], row["mean"], row["floor_low"], row["floor_high"], row["better"]):
+        return ""
+    lower = row["better"] == "lower"
+    end, quantile = ("below", "2.5") if lower else ("above", "97.5")
+    limit = number(row["floor_low"] if lower else row["floor_high"], row["mean"])
+    return f"Ours is {end} the floor's {quantile} % quantile, {limit}: a bug until explained."
 
 
 def _controls(found: Mapping[tuple[str, str], Row], labels: Sequence[Label], metric: str) -> str:

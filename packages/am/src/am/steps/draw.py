@@ -59,7 +59,7 @@ def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Seq
         read_metrics(_named("floor.csv", inputs)),
         experiment.labels(),
         metric.label,
-        metric.quantity,
+        metric.axis,
         read_metrics(path for path in inputs if path.name == "metrics.csv"),
     )
     for path in out:
@@ -73,7 +73,7 @@ def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence
         read_metrics(_named("floor.csv", inputs)),
         experiment.labels(),
         metric.label,
-        metric.quantity,
+        metric.axis,
     )
     for path in out:
         save_figure(figure, path, made_of)

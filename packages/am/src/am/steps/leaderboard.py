@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from am.config import ConfigError
+from am.results.direction import in_words
 from am.results.files import write_text
 from am.results.numbers import interval, number
 from am.results.pairs import COLUMNS
@@ -17,11 +18,11 @@ _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 _INTRODUCTION = """# Leaderboard
 
 Made by `am leaderboard` from the tables of `results/expected/`; a test compares the two. Each experiment at each scale
-is ranked by its leading metric; lower is better. A method's rank is one more than the number of methods that are nearer
-to the truth when the two are compared by the same seeds on the same points, beyond the luck of both, so that those
-that cannot be told apart share a rank. One seed has no interval and no rank, controls bound the others and have none.
-NFE counts evaluations of the learned field for all samples together; costs are empty where metrics were committed
-without their provenance.
+is ranked by its leading metric; lower is better, unless it is said beside it. A method's rank is one more than the
+number of methods that are nearer to the truth when the two are compared by the same seeds on the same points, beyond
+the luck of both, so that those that cannot be told apart share a rank. One seed has no interval and no rank, controls
+bound the others and have none. NFE counts evaluations of the learned field for all samples together; costs are empty
+where metrics were committed without their provenance.
 """
 _SUBMITTING = """## To submit a row
 
@@ -56,10 +57,10 @@ def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
 
     See :func:`am.results.tables.summarise` and :func:`am.results.pairs.compare_pairs`.
     """
-    table = table[(table["metric"] == table["metric"].iloc[0]) & (table["seeds"] > 0)].sort_values(
-        "mean", kind="stable"
-    )
-    leading = pairs[pairs["metric"] == table["metric"].iloc[0]] if pairs is not None else pd.DataFrame(columns=COLUMNS)
+    metric, better = table.iloc[0][["metric", "better"]]
+    table = table[(table["metric"] == metric) & (table["seeds"] > 0)]
+    table = table.sort_values("mean", kind="stable", ascending=better == "lower")
+    leading = pairs[pairs["metric"] == metric] if pairs is not None else pd.DataFrame(columns=COLUMNS)
     rows = [
         [
             _rank(row, leading),
@@ -72,7 +73,7 @@ def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
         for row in table.to_dict("records")
     ]
     floor = number(table["floor_mean"].iloc[0])
-    return f"## {title}\n\nMetric: {table['metric'].iloc[0]}. Floor: {floor}.\n\n{markdown_table(_HEAD, rows)}"
+    return f"## {title}\n\nMetric: {metric}{in_words(better)}. Floor: {floor}.\n\n{markdown_table(_HEAD, rows)}"
 
 
 def _rank(row: Any, pairs: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
+from am.results.direction import in_words
 from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
 
@@ -59,7 +60,7 @@ def _experiment(experiment: ResolvedExperiment, results: Path) -> Iterator[str]:
     if file.is_file():
         table = pd.read_csv(file, float_precision="round_trip", keep_default_na=False, na_values=[""])
         for metric, rows in table.groupby("metric", sort=False):
-            yield f"<h3>{_text(metric)}</h3>" + _summary(rows)
+            yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
     for name, caption in CAPTIONS.items():
         for suffix, kind in _TYPES.items():
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
@@ -82,7 +83,7 @@ def _verdicts(verdicts: pd.DataFrame) -> str:
             _shown(row["claim"]),
             row["experiment"],
             row["title"],
-            row["metric"],
+            row["metric"] + in_words(row["better"]),
             f"{with_spread(row['published'], row['published_spread'])} ({row['confidence']})",
             (row["mean"], interval(row["mean"], row["low"], row["high"], row["seeds"])),
             (row["floor_mean"], number(row["floor_mean"])),

@@ -24,11 +24,12 @@ def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Pat
     protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
     blocks = read_blocks(blocks_beside(metrics))
-    summary = summarise(experiment.name, values, floors, labels, experiment.published, read_costs(metrics), blocks)
+    published, costs, higher = experiment.published, read_costs(metrics), experiment.data.evaluation.higher
+    summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher)
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
-    times = summarise_times(experiment.name, values, floors, labels, blocks)
+    times = summarise_times(experiment.name, values, floors, labels, blocks, higher)
     beside = out.with_stem(f"{out.stem}_times")
     write_table(times, markdown_times(times, protocol), beside, beside.with_suffix(".md"), made_of)
-    pairs = compare_pairs(experiment.name, values, labels, blocks)
+    pairs = compare_pairs(experiment.name, values, labels, blocks, higher)
     beside = out.with_stem(f"{out.stem}_pairs")
     write_table(pairs, markdown_pairs(pairs, labels, protocol), beside, beside.with_suffix(".md"), made_of)

@@ -69,5 +69,6 @@ def judged(experiment: ResolvedExperiment, files: Sequence[Path]) -> list[Judgem
     values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
     blocks = read_blocks(blocks_beside(runs)).assign(experiment=title)
-    summary = summarise(title, values, floor, labels, experiment.published, blocks=blocks)
+    higher = experiment.data.evaluation.higher
+    summary = summarise(title, values, floor, labels, experiment.published, blocks=blocks, higher=higher)
     return judge(title, summary, labels, experiment.published, experiment.scale)
