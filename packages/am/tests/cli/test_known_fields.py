@@ -26,7 +26,7 @@ EVALUATION: dict[str, Any] = {
     "history_samples": 10,
     "floor_repeats": 2,
     "snapshot_size": 50,
-    "metrics": [{"kind": "energy"}, {"kind": "velocity_error"}],
+    "metrics": [{"kind": "energy"}, {"kind": "velocity_error"}, {"kind": "velocity_cosine"}],
 }
 
 
@@ -65,7 +65,7 @@ def made(am: Run, folder: Path, dataset: dict[str, Any], methods: dict[str, Any]
     return out
 
 
-def test_the_error_is_that_of_the_field_at_the_test_points(tmp_path: Path, am: Run) -> None:
+def test_errors_and_cosines_are_those_of_the_field_at_the_test_points(tmp_path: Path, am: Run) -> None:
     methods: dict[str, Any] = {"eam": {"settings": ACTION}, "no_dynamics": {}}
     out = made(am, tmp_path, {"name": "ornstein_uhlenbeck"}, methods, EVALUATION)
     rows = pd.read_csv(out / "eam/seed0/metrics.csv").set_index(["metric", "time"])["value"]
@@ -79,6 +79,8 @@ def test_the_error_is_that_of_the_field_at_the_test_points(tmp_path: Path, am: R
         assert velocity is not None
         expected = ((velocity + 2 * x).square().sum() / (2 * x).square().sum()).sqrt()  # the drift is -2 x
         assert rows["velocity_error", time] == pytest.approx(float(expected), rel=1e-4)
+        cosine = torch.cosine_similarity(velocity, -2 * x).mean()
+        assert rows["velocity_cosine", time] == pytest.approx(float(cosine), abs=1e-5)
         torch.testing.assert_close(truth.drift(torch.full((30,), time), x), -2 * x)
     assert set(pd.read_csv(out / "no_dynamics/seed0/metrics.csv")["metric"]) == {"energy"}
     assert set(pd.read_csv(out / "floor.csv")["metric"]) == {"energy"}

@@ -1,4 +1,4 @@
-"""Errors of fields, and what weights cost, in closed form."""
+"""How near fields are, and what weights cost, in closed form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from am.metrics.fields import relative_error, sample_size_lost
+from am.metrics.fields import mean_cosine, relative_error, sample_size_lost
 from am.metrics.samples import MetricError
 
 
@@ -22,8 +22,26 @@ def test_the_relative_error_does_not_depend_on_the_unit() -> None:
 def test_fields_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(MetricError, match=r"shape \(3,\), the true one \(2,\)"):
         relative_error(torch.ones(3), torch.ones(2))
-    with pytest.raises(MetricError, match="the true field is zero"):
-        relative_error(torch.ones(3), torch.zeros(3))
+    with pytest.raises(MetricError, match=r"shape \(3, 2\), the true one \(2, 2\)"):
+        mean_cosine(torch.ones(3, 2), torch.ones(2, 2))
+    for measure in (relative_error, mean_cosine):
+        with pytest.raises(MetricError, match="the true field is zero"):
+            measure(torch.ones(3, 2), torch.zeros(3, 2))
+
+
+def test_the_cosine_is_that_of_the_angle_whatever_the_lengths() -> None:
+    angle, length = torch.rand(50, 1, dtype=torch.float64) * 3, torch.rand(50, 1, dtype=torch.float64) + 0.1
+    exact = torch.tensor([[0.3, 0.4]], dtype=torch.float64).expand(50, 2)
+    across = torch.stack([-exact[:, 1], exact[:, 0]], 1)
+    turned = length * (angle.cos() * exact + angle.sin() * across)
+    assert mean_cosine(turned, exact) == pytest.approx(float(angle.cos().mean()))
+    assert mean_cosine(exact, exact) == pytest.approx(1)
+    assert mean_cosine(-exact, exact) == pytest.approx(-1)
+
+
+def test_what_stands_still_has_no_direction() -> None:
+    exact = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    assert mean_cosine(torch.tensor([[2.0, 0.0], [5.0, 5.0], [0.0, 0.0]]), exact) == pytest.approx(0.5)
 
 
 def test_k_of_n_equal_weights_lose_all_others() -> None:

@@ -1,8 +1,9 @@
-"""How far a field is from the true one, and how much weights cost."""
+"""How near a field is to the true one, and how much weights cost."""
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from am.metrics.samples import MetricError
 
@@ -21,6 +22,25 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
     if not size:
         raise MetricError("the true field is zero, and nothing can be relative to it")
     return float((found.double() - exact.double()).norm() / size)
+
+
+def mean_cosine(found: Tensor, exact: Tensor) -> float:
+    """Mean over points of the cosine between (n, d) vectors and (n, d) exact ones.
+
+    Points where what is exact is zero have no direction and do not count; where only ``found`` is, the cosine is 0.
+
+    Raises
+    ------
+    MetricError
+        Shapes differ, or what is exact is zero everywhere.
+    """
+    if found.shape != exact.shape:
+        raise MetricError(f"the field has shape {tuple(found.shape)}, the true one {tuple(exact.shape)}")
+    found, exact = found.double(), exact.double()
+    moving = exact.norm(dim=-1) > 0
+    if not moving.any():
+        raise MetricError("the true field is zero, and has no direction")
+    return float(normalize(found[moving], dim=-1).mul(normalize(exact[moving], dim=-1)).sum(-1).mean())
 
 
 def sample_size_lost(log_weight: Tensor) -> float:

@@ -117,6 +117,8 @@ class _PairedMetric(_Metric):
     It has no floor: two samples of the truth are no pairs.
     """
 
+    better = "higher"
+
 
 class Psnr(_PairedMetric):
     """Peak signal-to-noise ratio of 8-bit images, in decibels: of all pixels together."""
@@ -144,6 +146,14 @@ class VelocityError(_FieldMetric):
 
     kind: Literal["velocity_error"] = "velocity_error"
     quantity = "relative error of the velocity"
+
+
+class VelocityCosine(_FieldMetric):
+    """Mean cosine of the angle between the mean velocity, or drift, and the true one."""
+
+    kind: Literal["velocity_cosine"] = "velocity_cosine"
+    quantity = "cosine between velocities"
+    better = "higher"
 
 
 class GrowthError(_FieldMetric):
@@ -177,7 +187,7 @@ PairedSettings = Psnr | Ssim
 """Settings of a comparison of images in pairs."""
 IMAGE_METRICS = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim)
 """Metrics of images alone."""
-FieldSettings = VelocityError | GrowthError | SampleSizeLost
+FieldSettings = VelocityError | VelocityCosine | GrowthError | SampleSizeLost
 """Settings of a metric of what a method says of points."""
 MetricSettings = Annotated[DistanceSettings | PairedSettings | FieldSettings, Field(discriminator="kind")]
 """Settings of any metric, told apart by ``kind``."""

@@ -16,8 +16,15 @@ from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.evaluate import evaluate_pairs
-from am.metrics.fields import relative_error, sample_size_lost
-from am.metrics.settings import FieldSettings, GrowthError, MetricSettings, PairedSettings, SampleSizeLost
+from am.metrics.fields import mean_cosine, relative_error, sample_size_lost
+from am.metrics.settings import (
+    FieldSettings,
+    GrowthError,
+    MetricSettings,
+    PairedSettings,
+    SampleSizeLost,
+    VelocityCosine,
+)
 from am.metrics.viewer import Viewer
 from am.randomness import generator
 from am.results.provenance import write_origin
@@ -161,6 +168,8 @@ def _of_field(metric: FieldSettings, known: Any, time: float, y: Tensor, predict
     if found is None:
         return None
     told, exact = torch.from_numpy(found), field(torch.full((len(y),), time), y)
+    if isinstance(metric, VelocityCosine):
+        return mean_cosine(told, exact)
     if isinstance(metric, GrowthError):
         told, exact = told - told.mean(), exact - exact.mean()
     return relative_error(told, exact)
