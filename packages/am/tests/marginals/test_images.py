@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor
 
-from am.marginals.images import PATHS, CirclePoints, Generation, ImageEnds, ImagePath, Torus
+from am.marginals.images import PATHS, CirclePoints, Generation, GuessedPath, ImageEnds, ImagePath, Torus
 from am.randomness import generator
 
 SHAPE = (3, 4, 6)
@@ -131,6 +131,55 @@ def test_conditions_do_not_change_in_time(task: str) -> None:
     early, late = (one.at(torch.full((5,), t), one.images, generator("same")) for t in (0.1, 0.9))
     assert torch.equal(early[:, SIZE:], late[:, SIZE:])
     assert not torch.equal(early[:, :SIZE], late[:, :SIZE])
+
+
+def guessed(task: str, n: int = 200) -> tuple[GuessedPath, Tensor, Tensor]:
+    """A path, points of it, and guesses of their images as pictures."""
+    one = path(task, n)
+    assert isinstance(one, GuessedPath)
+    x = one.at(torch.full((n,), 0.3), one.images, generator("guess"))
+    return one, x, one.guess(x).view(n, *SHAPE)
+
+
+def test_between_kept_pixels_the_guess_is_the_mean_of_their_neighbours() -> None:
+    one, _, guess = guessed("superresolution")
+    pictures = one.images.view(-1, *SHAPE)
+    assert torch.equal(guess[..., ::2, ::2], pictures[..., ::2, ::2])
+    torch.testing.assert_close(guess[..., 2, 3], (pictures[..., 2, 2] + pictures[..., 2, 4]) / 2)
+    torch.testing.assert_close(guess[..., 1, 4], (pictures[..., 0, 4] + pictures[..., 2, 4]) / 2)
+    corners = sum(pictures[..., row, column] for row in (0, 2) for column in (2, 4))
+    torch.testing.assert_close(guess[..., 1, 3], corners / 4)
+    torch.testing.assert_close(guess[..., 3, 5], pictures[..., 2, 4])  # nothing lies beyond
+
+
+def test_beside_half_an_image_the_guess_repeats_its_edge() -> None:
+    one, x, guess = guessed("inpainting")
+    pictures, known = one.images.view(-1, *SHAPE), x[:, 2 * SIZE :].view(-1, *SHAPE[1:])
+    seen = set()
+    for picture, mask, filled in zip(pictures, known, guess, strict=True):
+        rows = range(SHAPE[1]) if mask.any(1).all() else [r for r in range(SHAPE[1]) if mask[r].any()]
+        columns = range(SHAPE[2]) if mask.any(0).all() else [c for c in range(SHAPE[2]) if mask[:, c].any()]
+        seen.add((rows[0], rows[-1], columns[0], columns[-1]))
+        for row in range(SHAPE[1]):
+            for column in range(SHAPE[2]):
+                nearest = min(max(row, rows[0]), rows[-1]), min(max(column, columns[0]), columns[-1])
+                assert torch.equal(filled[:, row, column], picture[:, nearest[0], nearest[1]])
+    assert len(seen) == 4
+
+
+def test_grey_is_the_guess_of_colours() -> None:
+    one, _, guess = guessed("colorization")
+    grey = torch.einsum("nchw,c->nhw", one.images.view(-1, *SHAPE), torch.tensor([0.299, 0.587, 0.114]))
+    torch.testing.assert_close(guess, grey[:, None].expand_as(guess))
+
+
+@pytest.mark.parametrize("task", CONDITIONAL)
+def test_pixels_are_free_where_they_move(task: str) -> None:
+    one, x, _ = guessed(task)
+    early = one.at(torch.zeros(len(x)), one.images, generator("guess"))
+    moved = (early - x)[:, :SIZE] != 0
+    assert torch.equal(moved, one.free(x).expand(len(x), -1) > 0)
+    torch.testing.assert_close(one.guess(early), one.guess(x))
 
 
 def test_dequantised_levels_fill_the_gaps_between_them() -> None:

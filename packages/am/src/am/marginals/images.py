@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 from torch.func import jvp
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from am.marginals.snapshots import SnapshotPath
 from am.marginals.vp import VarianceSchedule
@@ -145,7 +145,27 @@ class CirclePoints:
         return torch.cat([torch.cos(angles), torch.sin(angles)], 1)
 
 
-class Colorization(ImagePath):
+class GuessedPath(ImagePath):
+    """A path of images that are conditioned on something, which suggests what they may be without anything learned."""
+
+    @abstractmethod
+    def guess(self, x: Tensor) -> Tensor:
+        """What the condition suggests, with known pixels as they are: (n, d) -> (n, c h w)."""
+
+    def free(self, x: Tensor) -> Tensor:
+        """1 where a pixel is not known, else 0: (n, d) -> (n, c h w), or (1, c h w) where all points are alike."""
+        return x.new_ones(1, self.size)
+
+    def from_condition(self, x: Tensor) -> Tensor:
+        """The guess, beside the condition: (n, d) -> (n, d)."""
+        return torch.cat([self.guess(x), x[:, self.size :]], 1)
+
+    def without_images(self) -> Self:
+        """The path without what it ends in: how its points are laid out."""
+        return type(self)(self.images[:0].cpu(), self.image_shape, self.levels)
+
+
+class Colorization(GuessedPath):
     """From grey + 0.1 eps to colours along straight lines, given grey."""
 
     condition_channels = 1
@@ -157,13 +177,12 @@ class Colorization(ImagePath):
         start = grey.repeat(1, self.image_shape[0]) + 0.1 * _normal(images, generator)
         return torch.cat([(1 - t) * start + t * images, grey], 1)
 
-    def from_condition(self, x: Tensor) -> Tensor:
-        """Grey in all channels: (n, d) -> (n, d)."""
-        grey = x[:, self.size :]
-        return torch.cat([grey.repeat(1, self.image_shape[0]), grey], 1)
+    def guess(self, x: Tensor) -> Tensor:
+        """Grey in all channels: (n, d) -> (n, c h w)."""
+        return x[:, self.size :].repeat(1, self.image_shape[0])
 
 
-class Superresolution(ImagePath):
+class Superresolution(GuessedPath):
     """The upper left pixel of each 2 x 2 block stays, the others come from noise; given the blocks, interpolated."""
 
     def __init__(
@@ -181,12 +200,25 @@ class Superresolution(ImagePath):
         given = interpolate(kept, size=self.image_shape[1:], mode="bilinear", align_corners=False)
         return torch.cat([x.flatten(1), given.flatten(1)], 1)
 
-    def from_condition(self, x: Tensor) -> Tensor:
-        """The blocks, interpolated: (n, d) -> (n, d)."""
-        return x[:, self.size :].repeat(1, 2)
+    def guess(self, x: Tensor) -> Tensor:
+        """Kept pixels where they stand, and means of their neighbours between them: (n, d) -> (n, c h w).
+
+        The condition has the same pixels in the middle of their blocks, half a pixel off.
+        """
+        _, height, width = self.image_shape
+        kept = pad(self.folded(x[:, : self.size])[..., ::2, ::2], (0, 1, 0, 1), mode="replicate")
+        size = [2 * side - 1 for side in kept.shape[-2:]]
+        between = interpolate(kept, size=size, mode="bilinear", align_corners=True)
+        return between[..., :height, :width].flatten(1)
+
+    def free(self, x: Tensor) -> Tensor:
+        """1 but for the upper left pixel of each 2 x 2 block: (n, d) -> (1, c h w)."""
+        free = x.new_ones(1, *self.image_shape)
+        free[..., ::2, ::2] = 0
+        return free.flatten(1)
 
 
-class Inpainting(ImagePath):
+class Inpainting(GuessedPath):
     """The left, right, upper or lower half comes from noise, each as often; given the other half, and which it is."""
 
     def __init__(
@@ -203,9 +235,25 @@ class Inpainting(ImagePath):
         x = torch.where(known > 0, pictures, noised)
         return torch.cat([x.flatten(1), (known * pictures).flatten(1), known.flatten(1)], 1)
 
-    def from_condition(self, x: Tensor) -> Tensor:
-        """The known half beside grey: (n, d) -> (n, d)."""
-        return torch.cat([x[:, self.size : 2 * self.size], x[:, self.size :]], 1)
+    def guess(self, x: Tensor) -> Tensor:
+        """The known half, and its last row or column repeated over the other: (n, d) -> (n, c h w)."""
+        channels, height, width = self.image_shape
+        given = self.folded(x[:, self.size : 2 * self.size])
+        known = x[:, 2 * self.size :].view(-1, 1, height, width)
+        row, column = height // 2, width // 2
+        filled = [
+            given[..., column - 1 : column],
+            given[..., column : column + 1],
+            given[..., row - 1 : row, :],
+            given[..., row : row + 1, :],
+        ]
+        which = (known * self._halves(x)[:, 0]).flatten(2).sum(-1).argmax(1)
+        filling = torch.stack([part.expand(-1, channels, height, width) for part in filled])
+        return torch.where(known > 0, given, filling[which, torch.arange(len(x), device=x.device)]).flatten(1)
+
+    def free(self, x: Tensor) -> Tensor:
+        """1 in the half that is not known: (n, d) -> (n, c h w)."""
+        return (1 - x[:, 2 * self.size :]).repeat(1, self.image_shape[0])
 
     def _halves(self, like: Tensor) -> Tensor:
         _, height, width = self.image_shape

@@ -1,4 +1,4 @@
-"""Control: what an image is conditioned on, shown as it is."""
+"""Control: what an image is conditioned on, made an image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ConditionOnly(Method):
     """What the condition tells without anything learned: any method should do better.
 
-    A small image is interpolated, grey stays grey, half an image stays half. Where nothing is given, nothing moves.
+    Pixels between known ones are their means, grey stays grey, the edge of half an image goes on. Where nothing is
+    given, nothing moves.
     """
 
     title = "condition only"

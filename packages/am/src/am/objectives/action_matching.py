@@ -52,6 +52,10 @@ def action_matching(
     -------
     The scalar loss, and ``boundary`` (or ``carried``) and ``running`` (kinetic energy) parts of it for the log.
     """
-    derivatives = potential.derivatives(sample.time, sample.x)
+    if sample.velocity is None:
+        derivatives = potential.derivatives(sample.time, sample.x)
+    else:
+        none = torch.full_like(sample.time, torch.nan)  # nobody asks for
+        derivatives = Derivatives(none, none, potential.space(sample.time, sample.x))
     kinetic = derivatives.space.square().sum(-1) / 2
     return variational_loss(potential, sample, weight, derivatives, kinetic)

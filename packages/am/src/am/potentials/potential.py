@@ -48,10 +48,14 @@ class Potential(nn.Module, ABC):
             )
         return Derivatives(value if differentiable else value.detach(), ds_dt, ds_dx)
 
+    def space(self, time: Tensor, x: Tensor) -> Tensor:
+        """Velocity field grad s_t(x), differentiable in the weights: (n,), (n, d) -> (n, d)."""
+        return self.derivatives(time, x).space
+
     def gradient(self, time: Tensor, x: Tensor) -> Tensor:
         """Velocity field grad s_t(x), detached: (n,), (n, d) -> (n, d)."""
         with torch.no_grad():
-            return self.derivatives(time, x).space
+            return self.space(time, x)
 
 
 class ResidualPotential(Potential):
@@ -194,8 +198,15 @@ class ConditionalPotential(Potential):
     def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
         """Those of the action, but for the gradient in the given coordinates, which is zero."""
         value, ds_dt, ds_dx = self.potential.derivatives(time, x)
-        still = ds_dx.new_zeros(len(x), ds_dx.shape[1] - self.moving)
-        return Derivatives(value, ds_dt, torch.cat([ds_dx[:, : self.moving], still], 1))
+        return Derivatives(value, ds_dt, self._moving(ds_dx))
+
+    def space(self, time: Tensor, x: Tensor) -> Tensor:
+        """The gradient of the action, zero in the given coordinates."""
+        return self._moving(self.potential.space(time, x))
+
+    def _moving(self, ds_dx: Tensor) -> Tensor:
+        still = ds_dx.new_zeros(len(ds_dx), ds_dx.shape[1] - self.moving)
+        return torch.cat([ds_dx[:, : self.moving], still], 1)
 
 
 class PeriodicPotential(Potential):
@@ -242,6 +253,10 @@ def _build(settings: PotentialSettings, marginals: Marginals, generator: torch.G
         return ImagePotential(build_unet(settings.unet, marginals))
     if settings.kind == "patches":
         return _build_patches(settings, marginals, generator)
+    if settings.kind == "guided":
+        from am.potentials.guided import build_guided
+
+        return build_guided(settings.convolution, settings.time_features, marginals, generator)
     if settings.kind == "residual":
         return ResidualPotential(marginals.dimension, settings.width, settings.depth)
     potential = ScaledPotential(marginals.dimension, settings.width, settings.depth, settings.time_features)

@@ -27,21 +27,36 @@ class UNetSettings(Settings):
         return channels
 
 
+class ConvolutionSettings(Settings):
+    """A small network for images that a processor can afford."""
+
+    channels: PositiveInt = Field(default=64, description="channels of a hidden layer")
+    depth: PositiveInt = Field(default=4, description="number of hidden layers")
+    fold: PositiveInt = Field(default=2, description="pixels on a side that are folded into channels of one")
+    quadratic: bool = Field(
+        default=False,
+        description="the network sees the condition alone: an action that is quadratic in x, whose particles end at "
+        "one estimate instead of many samples, and which has no second derivatives to be taken",
+    )
+
+
 class PotentialSettings(Settings):
     """The network behind an action s_t(x)."""
 
-    kind: Literal["scaled", "residual", "patches", "unet"] = Field(
+    kind: Literal["scaled", "residual", "patches", "unet", "guided"] = Field(
         default="scaled",
         description="scaled: inputs divided by their spread, cosine features of time; "
         "residual: the published s = |x - h(t, x)|^2 / 2 on raw inputs; "
         "patches: of images, one scaled potential for all of their patches, summed; "
-        "unet: the published s = x . h(t, x) for images, h a U-Net",
+        "unet: the published s = x . h(t, x) for images, h a U-Net; "
+        "guided: of images that are conditioned on something, centred on what that suggests, with convolutions",
     )
     width: PositiveInt = Field(default=256, description="units of a hidden layer")
     depth: PositiveInt = Field(default=4, description="number of hidden layers")
-    time_features: PositiveInt = Field(default=4, description="cosines of time that a scaled potential sees")
+    time_features: PositiveInt = Field(default=4, description="cosines of time that a scaled or guided potential sees")
     patch: PositiveInt = Field(default=4, description="pixels on a side of a patch")
     unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
+    convolution: ConvolutionSettings = Field(default=ConvolutionSettings(), description="of the kind guided")
 
 
 class ScoreSettings(Settings):
