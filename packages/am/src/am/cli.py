@@ -14,6 +14,7 @@ from am.config import ConfigError
 
 if TYPE_CHECKING:
     from am.experiments import ResolvedExperiment
+    from am.marginals.snapshots import Masses
 
 app = typer.Typer(
     name="am",
@@ -70,6 +71,13 @@ def fit(
     dimensions: Annotated[
         int | None, typer.Option(min=1, help="Leading components to learn in; all when left out.")
     ] = None,
+    masses: Annotated[
+        str,
+        typer.Option(
+            help="How much there is at each time, for absolute growth: equal (not known), counts (of the cells), or a "
+            "number for each time, as in 100,150,400."
+        ),
+    ] = "equal",
     settings: Annotated[
         Path | None, typer.Option(help="YAML of the method's other settings; the default ones stand in settings.yaml.")
     ] = None,
@@ -85,8 +93,9 @@ def fit(
     In the folder --out appears a copy of the file. There, in units of the basis and of the time column,
     obsm["X_am_velocity"] is the velocity of each cell at its own time; obsm["X_am_forward"] and obsm["X_am_backward"]
     are where it will be at the last time and was at the first; obs["am_growth"], from methods that weigh cells, is how
-    fast it multiplies, less the mean of its time point, and obs["am_forward_weight"] and obs["am_backward_weight"] are
-    the weights of its predictions; uns["am"] tells how all this was made.
+    fast it multiplies, and obs["am_forward_weight"] and obs["am_backward_weight"] are the weights of its predictions;
+    uns["am"] tells how all this was made. Growth is less the mean of its time point, and weights have mean one: where
+    cells are a sample of what there is, their number tells nothing. With --masses both are absolute.
 
     Beside it appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv and provenance.json.
     """
@@ -102,6 +111,7 @@ def fit(
         seed=seed,
         iterations=iterations,
         dimensions=dimensions,
+        masses=_masses(masses),
         settings=settings,
         accelerator=accelerator,
         checkpoint_seconds=checkpoint_seconds,
@@ -418,6 +428,17 @@ def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:
     from am.experiments import Project
 
     return Project(project, {"scale": scale, "experiments": [name]}).experiments[name]
+
+
+def _masses(text: str) -> Masses:
+    """What ``--masses`` names, or the numbers that it lists."""
+    words: dict[str, Masses] = {"equal": "equal", "counts": "counts"}
+    try:
+        return words[text] if text in words else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"--masses '{text}': give equal, counts, or a number for each time, as in 100,150,400"
+        ) from None
 
 
 def _use(threads: int) -> None:

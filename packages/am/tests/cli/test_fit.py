@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +142,22 @@ def test_growth_is_positive_where_cells_multiply(fit: Any, tmp_path: Path) -> No
     assert table.obs["am_forward_weight"][first & right].mean() > table.obs["am_forward_weight"][first & ~right].mean()
     assert table.obs["am_backward_weight"][last & right].mean() < table.obs["am_backward_weight"][last & ~right].mean()
     assert (table.obs["am_forward_weight"][last] == 1).all()
+
+
+@pytest.mark.parametrize("masses", ["2,14", "counts"])
+def test_with_masses_growth_and_weights_are_absolute(fit: Any, tmp_path: Path, masses: str) -> None:
+    """The same cells at both days, by counts or in words seven times as many: each becomes seven."""
+    table, times = blobs()[:20].copy(), 7 if masses == "counts" else 1
+    cells = anndata.concat([table, *[table] * times], index_unique="-", keys=map(str, range(1 + times)))
+    cells.obs["day"] = np.repeat([0.0, 5.0], [20, 20 * times])
+    assert fit(cells, "--method", "uam", "--iterations", 300, "--masses", masses).code == 0
+    table = read_h5ad(tmp_path / "out" / "my_am.h5ad")
+    assert table.obs["am_growth"].to_numpy() == pytest.approx(np.log(7) / 5, rel=0.25)
+    first, last = (table.obs["day"] == day for day in (0, 5))
+    assert table.obs["am_forward_weight"][first].mean() == pytest.approx(7, rel=0.1)
+    assert table.obs["am_backward_weight"][last].mean() == pytest.approx(1 / 7, rel=0.1)
+    assert (table.obs["am_forward_weight"][last] == 1).all()
+    assert read_yaml(tmp_path / "out" / "settings.yaml")["masses"] == ("counts" if masses == "counts" else [2, 14])
 
 
 def test_how_many_cells_are_moved_at_once_changes_nothing(
@@ -365,6 +382,20 @@ REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
     ("dimensions", bool, ("--dimensions", 3), "my.h5ad: X_pca has 2 components, 3 are asked for"),
     ("unknown", bool, ("--method", "uma"), "methods: there is no 'uma'; did you mean 'uam'?"),
     ("control", bool, ("--method", "oracle"), "the method 'oracle' cannot be fitted to snapshots; choose from: am, "),
+    ("masses", bool, ("--method", "uam", "--masses", "count"), "--masses 'count': give equal, counts, or a number for"),
+    (
+        "no mass",
+        bool,
+        ("--method", "uam", "--masses", "1,0,2"),
+        "masses must be one positive number for each of 3 times",
+    ),
+    (
+        "few masses",
+        bool,
+        ("--method", "uam", "--masses", "1,2"),
+        "masses must be one positive number for each of 3 times",
+    ),
+    ("weighs not", bool, ("--masses", "counts"), "the method 'am' weighs no cells and cannot use masses; uam does"),
     ("device", bool, ("--accelerator", "warp"), "cannot train with --accelerator warp --devices 1: "),
 ]
 

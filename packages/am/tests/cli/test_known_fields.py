@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from am.config import write_yaml
+from am.data.samples import read_samples
 from am.data.snapshots import read_snapshots
 from am.metrics.settings import VelocityError
 from am.runs import build_dataset, read_run
@@ -87,13 +90,32 @@ def test_errors_and_cosines_are_those_of_the_field_at_the_test_points(tmp_path: 
 
 
 def test_growth_and_lost_sample_size_are_those_of_methods_that_weigh(tmp_path: Path, am: Run) -> None:
-    metrics = [{"kind": "energy"}, {"kind": "growth_error"}, {"kind": "sample_size_lost"}]
+    kinds = ("energy", "growth_error", "growth_correlation", "mass_error", "sample_size_lost")
+    metrics = [{"kind": kind} for kind in kinds]
     methods: dict[str, Any] = {"uam": {"settings": ACTION}, "am": {"settings": ACTION}}
     out = made(am, tmp_path, {"name": "growing_mixture"}, methods, EVALUATION | {"metrics": metrics})
     rows = pd.read_csv(out / "uam/seed0/metrics.csv").set_index(["metric", "time"])["value"]
     assert 0.1 < rows["growth_error", 1.0] < 2  # hardly trained
     assert 0 < rows["sample_size_lost", 1.0] < 1
+    assert 0.1 < abs(rows["growth_correlation", 1.0]) < 1
+    log_weight = read_samples(out / "uam/seed0/samples.npz").at(1.0)[1]
+    assert log_weight is not None
+    mass = 0.7 * math.exp(-1) + 0.1 * math.exp(2) + 0.2
+    assert rows["mass_error", 1.0] == pytest.approx(abs(np.exp(log_weight).mean() / mass - 1), rel=1e-4)
     assert set(pd.read_csv(out / "am/seed0/metrics.csv")["metric"]) == {"energy"}
+
+
+def test_mass_is_counted_from_where_particles_start(tmp_path: Path, am: Run) -> None:
+    dataset = {"name": "growing_mixture", "time_points": 3, "path": {"coupling": "unbalanced", "masses": "known"}}
+    evaluation = EVALUATION | {"metrics": [{"kind": "energy"}, {"kind": "mass_error"}], "start": "previous"}
+    out = made(am, tmp_path, dataset, {"uam": {"settings": ACTION}}, evaluation)
+    rows = pd.read_csv(out / "uam/seed0/metrics.csv").set_index(["metric", "time"])["value"]
+    half, whole = (0.7 * math.exp(-t) + 0.1 * math.exp(2 * t) + 0.2 for t in (0.5, 1))
+    samples = read_samples(out / "uam/seed0/samples.npz")
+    for time, gained in ((0.5, half), (1.0, whole / half)):
+        log_weight = samples.at(time)[1]
+        assert log_weight is not None
+        assert rows["mass_error", time] == pytest.approx(abs(np.exp(log_weight).mean() / gained - 1), rel=1e-3)
 
 
 def test_what_a_data_set_does_not_know_is_not_compared_with(tmp_path: Path, am: Run) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from am.config import ConfigError
 from am.data.snapshots import DataError, read_snapshots
 from am.datasets import embryoid, embryoid_mini, myoblast
 from am.datasets.cells import CellDataset, Cells
@@ -117,6 +118,30 @@ def test_components_of_myoblasts_do_not_depend_on_a_held_out_time_or_on_test_cel
     files += [use(lambda cells: cells.time == 1 / 3), use(lambda cells: cells.test)]
     assert files[0] == files[1] == files[2]
     assert use(lambda cells: cells.time == 2 / 3) != files[0]
+
+
+@pytest.mark.parametrize(
+    ("masses", "expected"),
+    [("equal", [1, 1, 1]), ("counts", [1, 55 / 45, 25 / 45]), ([2, 9, 6, 1], [1, 3, 0.5])],
+)
+def test_masses_of_cells_skip_a_held_out_time(tmp_path: Path, masses: Any, expected: list[float]) -> None:
+    settings: dict[str, Any] = {"held_out": 1 / 3, "path": {"masses": masses}}
+    training_file("myoblast", tmp_path / "data.h5ad", held_out=1 / 3)
+    path = build_dataset({"name": "myoblast", **settings}, "here").snapshots(tmp_path / "data.h5ad")
+    mass = path.log_mass(torch.tensor([0, 2 / 3, 1])).exp()
+    torch.testing.assert_close(mass, torch.tensor(expected, dtype=torch.float32), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("masses", "expected"),
+    [
+        ([1, 2], r"path\.masses: 2 numbers for 4 observed times: 0, 0\.3333333333, 0\.6666666667, 1"),
+        ("known", r"path\.masses: nobody knows those of cells; choose from: equal, counts, or give numbers"),
+    ],
+)
+def test_masses_that_cells_cannot_have_are_refused(masses: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        build_dataset({"name": "myoblast", "path": {"masses": masses}}, "here")
 
 
 def test_training_cells_have_unit_variance_and_the_others_go_with_them(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from am.data.snapshots import Snapshots, write_snapshots
 from am.methods.contract import TrainedMethod
 from am.metrics.energy import energy_distance
+from am.metrics.fields import correlation as correlation_of
+from am.metrics.fields import mass_error
 from am.randomness import generator
 from am.runs import build_dataset, build_method
 from am.training.loop import train
@@ -56,12 +60,35 @@ def test_unbalanced_action_matching_finds_the_growth_rate(tmp_path: Path) -> Non
     growth = learner.growth_rate(network, time, x)
     assert growth is not None
     growth = growth.view(TIMES, -1)
+    log_mass = path.log_mass(torch.linspace(0, 1, TIMES))
+    assert float((growth.mean(1) - torch.gradient(log_mass, spacing=1 / (TIMES - 1))[0]).abs().max()) < 0.15
     error = relative((growth - growth.mean(1, keepdim=True)).flatten(), path.growth(time, x))
     assert error < 0.05
     # Nothing moves.
     velocity = learner.velocity(network, time, x)
     assert velocity is not None
     assert float(velocity.square().sum(1).mean().sqrt()) < 0.1
+
+
+def test_what_grows_as_one_has_its_rate_and_its_mass(tmp_path: Path) -> None:
+    """A population that stands still and grows by exp(1.5): no probability knows, masses of snapshots do."""
+    alone = {"name": "growing_mixture", "populations": [{"centre": (1.0, 2.0), "mass": 3.0, "rate": 1.5}]}
+    dataset = build_dataset({**alone, "time_points": 3, "path": {"masses": "known"}}, "test")
+    x = next(iter(dataset.training_points(3, 200, "")))[1]
+    data = Snapshots(np.tile(x, (3, 1)), np.repeat([0, 0.5, 1], 200), np.full(600, "train"), np.full(600, -1))
+    write_snapshots(data, ("x", "y"), tmp_path / "data.h5ad")
+    learner, network = trained(
+        "uam", dataset.snapshots(tmp_path / "data.h5ad"), tmp_path, iterations=500, batch_size=256
+    )
+    start, times = torch.from_numpy(x), torch.linspace(0, 1, 5)
+    moved = learner.sample(network, start, times, generator("sample"))
+    assert moved.log_weight is not None
+    for time, place, log_weight in zip(times.tolist(), moved.x, moved.log_weight, strict=True):
+        growth = learner.growth_rate(network, torch.full((200,), time), place)
+        assert growth is not None
+        assert float(growth.mean()) == pytest.approx(1.5, rel=0.1)
+        assert mass_error(log_weight, 1.5 * time) < 0.05
+        assert float((place - start).square().sum(1).mean().sqrt()) < 0.1
 
 
 def test_growth_of_cells_that_move_is_found_where_growing_costs_what_moving_does(tmp_path: Path) -> None:
@@ -75,7 +102,8 @@ def test_growth_of_cells_that_move_is_found_where_growing_costs_what_moving_does
         learner, network = trained("uam", path, tmp_path / f"{growth}", settings, iterations=800, batch_size=512)
         found = learner.growth_rate(network, time, x)
         assert found is not None
-        return float(torch.corrcoef(torch.stack([found, exact]))[0, 1])
+        centred = found.view(TIMES, -1) - found.view(TIMES, -1).mean(1, keepdim=True)
+        return correlation_of(centred.flatten(), exact.flatten())
 
     assert correlation(0.1) > 0.9
     assert correlation(1.0) < 0.8

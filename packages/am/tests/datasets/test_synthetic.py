@@ -15,7 +15,7 @@ from torch import Tensor
 
 from am import plugins
 from am.config import ConfigError
-from am.data.snapshots import read_snapshots
+from am.data.snapshots import DataError, read_snapshots
 from am.marginals.mixture import GaussianMixture
 from am.marginals.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from am.marginals.snapshots import SnapshotPath
@@ -117,6 +117,16 @@ def test_populations_grow_exponentially_where_they_stand() -> None:
     torch.testing.assert_close(path.velocity(t, centres), torch.zeros(2, 2).double())
 
 
+def test_masses_are_those_of_the_populations() -> None:
+    populations = [
+        {"centre": (-5.0, 0.0), "mass": 3.0, "rate": -0.5},
+        {"centre": (5.0, 0.0), "mass": 1.0, "rate": 1.5},
+    ]
+    path = dataset("growing_mixture", populations=populations).truth()
+    time = torch.tensor([0.0, 0.6, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(path.log_mass(time).exp(), (3 * torch.exp(-0.5 * time) + torch.exp(1.5 * time)) / 4)
+
+
 @pytest.mark.parametrize(("time", "away"), [(0.0, 0.0), (0.2, 0.0), (0.6, 2 * 0.25), (1.0, 2.0)])
 def test_branches_part_after_the_split(time: float, away: float) -> None:
     x = drawn("bifurcation", time, split_time=0.2, share=0.6, scale=0.1)
@@ -200,6 +210,24 @@ def test_the_exact_path_is_learned_from_where_that_is_asked_for(tmp_path: Path, 
     assert (snapshots.coupling, snapshots.smoothing) == ("independent", 0.2)
 
 
+@pytest.mark.parametrize(
+    ("masses", "expected"),
+    [("equal", [1, 1, 1]), ("counts", [1, 1, 1]), ([2, 4, 1], [1, 2, 0.5]), ("known", [1, 0.89640, 1.19642])],
+)
+def test_masses_of_snapshots_are_those_that_are_asked_for(tmp_path: Path, masses: Any, expected: list[float]) -> None:
+    settings = {"time_points": 3, "path": {"masses": masses}}
+    path = dataset("growing_mixture", **settings).snapshots(prepared(tmp_path, "growing_mixture", time_points=3))
+    time = torch.tensor([0, 0.5, 1])
+    exact = torch.tensor(expected, dtype=torch.float32)
+    torch.testing.assert_close(path.log_mass(time).exp(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_masses_that_the_truth_does_not_tell_are_refused(tmp_path: Path) -> None:
+    data = prepared(tmp_path, "ornstein_uhlenbeck")
+    with pytest.raises(DataError, match=r"path\.masses: the truth of this data set tells no mass; choose from"):
+        dataset("ornstein_uhlenbeck", path={"masses": "known"}).snapshots(data)
+
+
 @every_name
 def test_it_is_found_by_its_name(name: str) -> None:
     assert name in plugins.names("am.datasets")
@@ -213,6 +241,12 @@ def test_it_is_found_by_its_name(name: str) -> None:
         ("bifurcation", {"split_time": 1.0}, "split_time"),
         ("ornstein_uhlenbeck", {"rate": 0.0}, "rate"),
         ("growing_mixture", {"populations": []}, "populations"),
+        (
+            "growing_mixture",
+            {"path": {"masses": [1, 2]}},
+            r"path\.masses: 2 numbers for 5 observed times: 0, 0\.25, 0\.5",
+        ),
+        ("growing_mixture", {"path": {"masses": [1, 2, 0, 1, 1]}}, r"path\.masses"),
         ("growing_mixture", {"populations": [{"centre": [0, 0], "mass": 1, "rat": 1}]}, "did you mean 'rate'?"),
     ],
 )

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import ot
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
@@ -197,6 +198,35 @@ def test_mass_that_is_far_from_any_partner_grows_where_it_is(
     assert float(((moved > 1) & (moved < 19)).all(1).double().mean()) > 0.4
 
 
+def test_mass_grows_exponentially_from_one_snapshot_to_the_next() -> None:
+    path = SnapshotPath(clouds(8, 10, 6, 9), KNOTS, masses=[2.0, 6.0, 6.0, 1.0])
+    time = torch.tensor([*KNOTS, KNOTS[1] / 2, (KNOTS[2] + KNOTS[3]) / 2], dtype=torch.float64)
+    expected = torch.tensor([1, 3, 3, 1 / 2, 3**0.5, (3 / 2) ** 0.5], dtype=torch.float64)
+    torch.testing.assert_close(path.log_mass(time).exp(), expected)
+    assert not SnapshotPath(clouds(8, 10), [0, 1]).log_mass(time).any()
+
+
+@pytest.mark.parametrize("coupling", ["optimal", "unbalanced", "independent"])
+def test_masses_change_no_marginal(coupling: Any) -> None:
+    points, time = clouds(8, 10, 6, 9), torch.rand(200, generator=generator("time"))
+    one, other = (
+        SnapshotPath(points, KNOTS, coupling, masses=masses).sample(time, generator("draw"))
+        for masses in (None, [1.0, 5.0, 2.0, 9.0])
+    )
+    assert torch.equal(one, other)
+
+
+def test_plans_for_other_masses_are_multiples_of_one_another() -> None:
+    """By POT itself, given the masses: what a path draws from, shares of rows and columns, is the same."""
+    x, y = cloud(6, "x", dtype=torch.float64), cloud(8, "y", dtype=torch.float64) + 0.5
+    cost = cdist(x.numpy(), y.numpy(), "sqeuclidean")
+    plans = [
+        ot.unbalanced.mm_unbalanced(np.full(6, 1 / 6), np.full(8, mass / 8), cost, 2.0, numItermax=5000, stopThr=1e-14)
+        for mass in (1.0, 9.0)
+    ]
+    np.testing.assert_allclose(plans[1], 3 * plans[0], rtol=1e-6, atol=1e-9)
+
+
 def test_particles_of_a_snapshot_come_back() -> None:
     path = SnapshotPath(clouds(6, 4), [0, 1])
     index = indices(path.draw(1, 4000, generator("draw")), path.points[1])
@@ -235,3 +265,9 @@ def test_the_generator_is_the_only_randomness(coupling: Any, full: int, monkeypa
 def test_what_makes_no_path_is_refused_in_a_sentence(points: Any, times: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SnapshotPath(points, times)
+
+
+@pytest.mark.parametrize("masses", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("nan")], [1.0, float("inf")]])
+def test_masses_that_are_none_are_refused(masses: list[float]) -> None:
+    with pytest.raises(ValueError, match="masses must be one positive number for each of 2 times, got"):
+        SnapshotPath(clouds(3, 3), [0, 1], masses=masses)

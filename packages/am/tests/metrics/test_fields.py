@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
-from am.metrics.fields import mean_cosine, relative_error, sample_size_lost
+from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.samples import MetricError
 
 
@@ -42,6 +43,27 @@ def test_the_cosine_is_that_of_the_angle_whatever_the_lengths() -> None:
 def test_what_stands_still_has_no_direction() -> None:
     exact = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
     assert mean_cosine(torch.tensor([[2.0, 0.0], [5.0, 5.0], [0.0, 0.0]]), exact) == pytest.approx(0.5)
+
+
+def test_correlation_is_that_of_scipy_and_knows_no_unit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 50, generator=generator)
+    assert correlation(x, x + y) == pytest.approx(stats.pearsonr(x, x + y).statistic)
+    assert correlation(3 * x - 2, x) == pytest.approx(1)
+    assert correlation(-x, x) == pytest.approx(-1)
+    assert correlation(torch.ones(50), x) == 0
+    with pytest.raises(MetricError, match="the true field is the same everywhere"):
+        correlation(x, torch.ones(50))
+    with pytest.raises(MetricError, match=r"shape \(49,\), the true one \(50,\)"):
+        correlation(x[1:], x)
+
+
+def test_the_mass_is_the_mean_of_the_weights() -> None:
+    weights = torch.tensor([1.0, 2.0, 6.0])
+    assert mass_error(weights.log(), math.log(3)) == pytest.approx(0, abs=1e-7)
+    assert mass_error(weights.log(), math.log(2)) == pytest.approx(0.5)
+    assert mass_error(weights.log(), math.log(6)) == pytest.approx(0.5)
+    assert mass_error(weights.log() + 900, 900 + math.log(2.5)) == pytest.approx(0.2, rel=1e-4)
 
 
 def test_k_of_n_equal_weights_lose_all_others() -> None:

@@ -89,6 +89,37 @@ def test_without_growth_it_is_action_matching(path, weight, action) -> None:
     torch.testing.assert_close(unbalanced, action_matching(perturbed, nodes, weight)[0])
 
 
+class Exact(Potential):
+    """The known action, and a rate of growth on top that is a + b t everywhere."""
+
+    def __init__(self, name: str, growth: float, a: float = 0.0, b: float = 0.0) -> None:
+        super().__init__()
+        self._known, self._growth = known_action(name, growth), growth
+        self.parameter = torch.nn.Parameter(torch.tensor([a, b], dtype=torch.float64))
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        a, b = self.parameter
+        return self._known(time, x) + (a + b * time) / self._growth
+
+
+def test_of_masses_growth_is_absolute(name, growth, weight, paths) -> None:
+    """Where the whole grows at the rate r everywhere, the action is that of probabilities and r / lambda."""
+    rate, nodes = 0.7, paths[name].nodes()
+
+    def slope(potential: Exact, log_mass: Callable[[Tensor], Tensor]) -> Tensor:
+        loss = unbalanced_action_matching(potential, nodes, growth, weight.of_mass(log_mass))[0]
+        return torch.autograd.grad(loss, potential.parameter)[0]
+
+    zero = torch.zeros(2).double()
+    torch.testing.assert_close(slope(Exact(name, growth, rate), lambda t: rate * t), zero, atol=1e-10, rtol=0)
+    torch.testing.assert_close(slope(Exact(name, growth), torch.zeros_like), zero, atol=1e-10, rtol=0)
+    assert float(slope(Exact(name, growth), lambda t: rate * t).abs().max()) > 1e-3
+    # A rate that changes: the mass is exp(r t^2 / 2).
+    torch.testing.assert_close(
+        slope(Exact(name, growth, 0.0, rate), lambda t: rate * t**2 / 2), zero, atol=1e-10, rtol=0
+    )
+
+
 # -- pure growth ---------------------------------------------------------------------------------
 
 

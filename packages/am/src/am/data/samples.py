@@ -25,7 +25,7 @@ class Samples:
     velocity: NDArray[np.float32] | None = None
     """(n, d) mean velocity per unit of t, not at ``x`` but at the test points of the same time, in order; or None"""
     growth: NDArray[np.float32] | None = None
-    """(n,) growth rate there, up to a function of time; or None"""
+    """(n,) growth rate there; or None"""
 
     def at(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Points, and log-weights, at a time.

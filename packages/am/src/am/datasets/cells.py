@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from am import config
 from am.config import Settings
@@ -39,6 +39,11 @@ class PathSettings(Settings):
     smoothing: NonNegativeFloat = Field(
         default=0.0, description="noise around lines, sigma of a Brownian bridge of duration 1"
     )
+    masses: Literal["equal", "counts", "known"] | tuple[PositiveFloat, ...] = Field(
+        default="equal",
+        description="how much there is at each observed time, for methods that weigh particles: equal, so that growth "
+        "is relative to the mean; counts of the points that are learned from; known, where the truth is; or numbers",
+    )
 
 
 class CellSettings(config.Settings):
@@ -58,6 +63,13 @@ class CellSettings(config.Settings):
             inside = ", ".join(f"{time:.10g}" for time in cls.observed[1:-1])
             raise ValueError(f"only a time between the first and the last can be held out; choose from: {inside}")
         return held_out
+
+    @model_validator(mode="after")
+    def _one_mass_a_time(self) -> CellSettings:
+        if self.path.masses == "known":
+            raise ValueError("path.masses: nobody knows those of cells; choose from: equal, counts, or give numbers")
+        check_masses(self.path.masses, self.observed)
+        return self
 
 
 class SplitSettings(CellSettings):
@@ -126,7 +138,12 @@ class CellDataset(Dataset):
 
     def snapshots(self, data: Path) -> SnapshotPath:
         """The same."""
-        return path_through(data, **self.settings.path.model_dump())
+        path = self.settings.path.model_dump()
+        held_out = self.settings.held_out
+        if isinstance(path["masses"], tuple) and held_out is not None:
+            there = zip(self.observed, path["masses"], strict=True)
+            path["masses"] = tuple(mass for time, mass in there if abs(time - held_out) > 1e-9)
+        return path_through(data, **path)
 
     def truth(self, data: Path | None = None) -> FiniteMarginals:
         """The cells that judge nothing, of a held-out time too."""
@@ -179,6 +196,13 @@ class CellDataset(Dataset):
         return FiniteMarginals(
             {t: torch.from_numpy(self._coordinates[chosen & (self._cells.time == t)]) for t in self.observed}
         )
+
+
+def check_masses(masses: str | tuple[float, ...], observed: Sequence[float]) -> None:
+    """Numbers must be one for each observed time; a validator's ValueError where they are not."""
+    if isinstance(masses, tuple) and len(masses) != len(observed):
+        times = ", ".join(f"{time:.10g}" for time in observed)
+        raise ValueError(f"path.masses: {len(masses)} numbers for {len(observed)} observed times: {times}")
 
 
 def split(time: Floats, test_cells: int, seed: int) -> tuple[Flags, Flags]:

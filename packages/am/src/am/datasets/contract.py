@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from am.data.snapshots import Array
     from am.marginals.marginals import Marginals
-    from am.marginals.snapshots import Coupling, SnapshotPath
+    from am.marginals.snapshots import Coupling, Masses, SnapshotPath
 
 
 def _quotient(value: Any) -> Any:
@@ -143,11 +143,16 @@ class Dataset(ABC):
 
 
 def path_through(
-    data: Path, coupling: Coupling = "optimal", smoothing: float = 0.0, relaxation: float = 1.0
+    data: Path,
+    coupling: Coupling = "optimal",
+    smoothing: float = 0.0,
+    relaxation: float = 1.0,
+    masses: Masses = "equal",
 ) -> SnapshotPath:
     """A path through the training points of a ``data.h5ad``, and through no other of its points.
 
-    What else is asked for is described in :class:`am.marginals.snapshots.SnapshotPath`.
+    What else is asked for is described in :class:`am.marginals.snapshots.SnapshotPath`; ``masses`` are numbers, all
+    equal, or the ``counts`` of the points.
 
     Raises
     ------
@@ -158,13 +163,13 @@ def path_through(
     import torch
 
     from am.data.snapshots import DataError, read_snapshots
-    from am.marginals.snapshots import SnapshotPath
+    from am.marginals.snapshots import SnapshotPath, masses_of
 
     points = read_snapshots(data)
     train = points.split == "train"
     times = np.unique(points.time[train]).tolist()
     try:
         parts = [torch.from_numpy(points.x[train & (points.time == time)]) for time in times]
-        return SnapshotPath(parts, times, coupling, smoothing, relaxation)
+        return SnapshotPath(parts, times, coupling, smoothing, relaxation, masses_of(parts, masses))
     except ValueError as error:
         raise DataError(f"{data}: {error}") from None

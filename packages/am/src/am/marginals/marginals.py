@@ -46,6 +46,15 @@ class MovingMarginals(Marginals, Protocol):
 
 
 @runtime_checkable
+class GrowingMarginals(Marginals, Protocol):
+    """Marginals that tell how much there is of all, which no probability does."""
+
+    def log_mass(self, time: Tensor) -> Tensor:
+        """Logarithm of the whole mass at each time, 0 at t = 0: (n,) -> (n,)."""
+        ...
+
+
+@runtime_checkable
 class ScoredMarginals(Marginals, Protocol):
     """Marginals whose score is known in closed form."""
 

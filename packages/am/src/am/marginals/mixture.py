@@ -39,6 +39,10 @@ class GaussianMixture:
         """Logarithms of the normalised masses: (n,) -> (n, K)."""
         return torch.log_softmax(torch.log(self.masses(time)), -1)
 
+    def log_mass(self, time: Tensor) -> Tensor:
+        """Logarithm of the sum of the masses, 0 at t = 0: (n,) -> (n,)."""
+        return torch.log(self.masses(time).sum(-1) / self.masses(torch.zeros_like(time)).sum(-1))
+
     def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
         """One point of q_t for each entry of ``time``: (n,) -> (n, d)."""
         choice = torch.multinomial(self.log_share(time).exp(), 1, generator=generator)[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -17,6 +18,8 @@ LOST, NEGLIGIBLE = 1e-12, 1e-6
 """Mass of a point that is as good as without a partner, and share of a point's mass in a pair that is left out."""
 
 Coupling = Literal["optimal", "unbalanced", "independent"]
+Masses = Literal["equal", "counts"] | Sequence[float]
+"""How much there is at each time: always the same, as many as there are points, or numbers."""
 
 
 class Plan(NamedTuple):
@@ -50,7 +53,8 @@ class SnapshotPath:
 
     with (x_k, x_{k+1}) from a coupling of the two. At observed times q_t is the snapshot itself. Where the coupling is
     unbalanced, a pair is as likely as (1 - u) pi_ij / sum_j pi_ij + u pi_ij / sum_i pi_ij: mass that is far from any
-    partner shrinks or grows where it is instead of going there.
+    partner shrinks or grows where it is instead of going there. The whole mass grows exponentially from one snapshot
+    to the next; it changes no q_t and no coupling, since a plan for other masses is a multiple of the same.
 
     Parameters
     ----------
@@ -66,12 +70,14 @@ class SnapshotPath:
         sigma, in the units of the points.
     relaxation
         What it costs to make or lose mass, in squared units of the points: how far it rather goes.
+    masses
+        (K,) how much there is at each time, in any unit; None where it is always the same.
 
     Raises
     ------
     ValueError
-        Fewer than two snapshots, an empty one, one of another dimension, times that do not increase from 0 to 1, or
-        numbers that are not finite.
+        Fewer than two snapshots, an empty one, one of another dimension, times that do not increase from 0 to 1,
+        numbers that are not finite, or masses that are not one positive number a snapshot.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class SnapshotPath:
         coupling: Coupling = "optimal",
         smoothing: float = 0.0,
         relaxation: float = 1.0,
+        masses: Sequence[float] | None = None,
     ) -> None:
         if len(points) < 2 or len(points) != len(times):
             raise ValueError(f"a path needs two snapshots or more, each with its time; got {len(points)}, {len(times)}")
@@ -94,11 +101,15 @@ class SnapshotPath:
                     f"snapshots must be (n, d) with one d: {tuple(x.shape)} at time {time:g}, "
                     f"{tuple(points[0].shape)} at time 0"
                 )
+        if masses is not None and (len(masses) != len(points) or not all(0 < mass < math.inf for mass in masses)):
+            raise ValueError(f"masses must be one positive number for each of {len(points)} times, got {list(masses)}")
         self.points = tuple(points)
         """For each snapshot, (n_k, d)."""
         self.times = torch.tensor(times, dtype=torch.float64)
         """(K,) float64"""
         self.coupling, self.smoothing, self.relaxation = coupling, smoothing, relaxation
+        self.masses = None if masses is None else tuple(masses)
+        """(K,), or None where they are all the same."""
         self.dimension = int(points[0].shape[1])
         self._plans: dict[int, Plan] = {}
 
@@ -121,6 +132,14 @@ class SnapshotPath:
         interval = (torch.searchsorted(knots, time.double(), right=True) - 1).clamp(0, len(knots) - 2)
         u = (time.double() - knots[interval]) / (knots[interval + 1] - knots[interval])
         return interval, u.to(time.dtype)
+
+    def log_mass(self, time: Tensor) -> Tensor:
+        """Logarithm of the whole mass, 0 at t = 0: (n,) -> (n,)."""
+        if self.masses is None:
+            return torch.zeros_like(time)
+        interval, u = self.locate(time)
+        log_mass = torch.tensor(self.masses, dtype=torch.float64).log().to(time)
+        return torch.lerp(log_mass[interval], log_mass[interval + 1], u) - log_mass[0]
 
     def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
         """One point of q_t for each entry of ``time``: (n,) in [0, 1] -> (n, d)."""
@@ -186,6 +205,13 @@ class SnapshotPath:
             return unbalanced_plan(x, y, self.relaxation)
         i, j, mass = transport_plan(x, y)
         return Plan(i, j, mass, mass)
+
+
+def masses_of(points: Sequence[Tensor], masses: Masses) -> Sequence[float] | None:
+    """The masses of snapshots as numbers; None where they are all the same."""
+    if masses == "equal":
+        return None
+    return [len(x) for x in points] if masses == "counts" else masses
 
 
 def transport_plan(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

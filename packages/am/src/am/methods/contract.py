@@ -28,7 +28,9 @@ class Prediction:
     x: Tensor
     """(T, n, d) positions at the T times asked for, particle by particle."""
     log_weight: Tensor | None
-    """(T, n) logarithms of weights of mean one at each time, for methods that weigh particles."""
+    """(T, n) logarithms of weights, 0 at the start, for methods that weigh particles: what mass each has become.
+
+    Only ratios at one time count where a method learned of probabilities."""
     nfe: int
     """Evaluations of the learned field (drift, score) that this took, each over all particles."""
 
@@ -76,7 +78,10 @@ class Method(ABC):
         return None
 
     def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
-        """Rate of log weights per unit of t, (n,), (n, d) -> (n,), up to a function of time; None without weights."""
+        """Rate of log weights per unit of t, (n,), (n, d) -> (n,); None without weights.
+
+        Up to a function of time where the path tells no masses.
+        """
         return None
 
 

@@ -11,7 +11,7 @@ from am.methods.contract import ActionMethod, ActionSettings, Prediction
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from am.marginals.marginals import Marginals
     from am.training.stream import Stream
@@ -25,18 +25,42 @@ class Settings(ActionSettings):
 
 
 class UnbalancedActionMatching(ActionMethod):
-    """Particles that move and change their weight (Neklyudov et al., ICML 2023)."""
+    """Particles that move and change their weight (Neklyudov et al., ICML 2023).
+
+    Where the path tells how much there is at each time, growth is absolute and weights add up to the mass; of
+    probabilities, growth has mean zero.
+    """
 
     settings_type = Settings
     settings: Settings
     title = "uAM"
 
+    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+        """A fresh action; errors as of all actions.
+
+        Raises
+        ------
+        ValueError
+            Velocities are asked for where mass changes, which they do not tell.
+        """
+        import torch
+
+        from am.marginals.marginals import GrowingMarginals
+
+        grows = isinstance(marginals, GrowingMarginals) and bool(marginals.log_mass(torch.linspace(0, 1, 101)).any())
+        if grows and self.settings.estimator == "conditional":
+            raise ValueError("'estimator: conditional' knows no masses; use 'marginal', or equal masses")
+        return super().build(marginals, generator)
+
     def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """The unbalanced objective on fresh points."""
+        from am.marginals.marginals import GrowingMarginals
         from am.objectives.path import WEIGHTS
         from am.objectives.unbalanced import unbalanced_action_matching
 
         weight = WEIGHTS[self.settings.weight]
+        if isinstance(marginals, GrowingMarginals):
+            weight = weight.of_mass(marginals.log_mass)
         return unbalanced_action_matching(network, self.draw(marginals, stream), self.settings.growth, weight)
 
     def sample(
@@ -47,16 +71,15 @@ class UnbalancedActionMatching(ActionMethod):
         generator: torch.Generator,
         truth: Marginals | None = None,
     ) -> Prediction:
-        """Follow dx = grad s dt, d log w = lambda s dt; weights have mean one at each time."""
-        from am.dynamics.weighted import integrate_weighted, self_normalised
+        """Follow dx = grad s dt, d log w = lambda s dt."""
+        from am.dynamics.weighted import integrate_weighted
 
         def field(time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             derivatives = network.derivatives(time, x)
             return derivatives.space, self.settings.growth * derivatives.value
 
         path = integrate_weighted(field, start, times, self.settings.sampling)
-        weight = None if path.log_weight is None else self_normalised(path.log_weight)
-        return Prediction(path.x, weight, path.nfe)
+        return Prediction(path.x, path.log_weight, path.nfe)
 
     def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
         """The action itself, times lambda."""

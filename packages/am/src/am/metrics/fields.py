@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -41,6 +44,28 @@ def mean_cosine(found: Tensor, exact: Tensor) -> float:
     if not moving.any():
         raise MetricError("the true field is zero, and has no direction")
     return float(normalize(found[moving], dim=-1).mul(normalize(exact[moving], dim=-1)).sum(-1).mean())
+
+
+def correlation(found: Tensor, exact: Tensor) -> float:
+    """Pearson's correlation of two fields over points, 0 where ``found`` is the same everywhere: (n,), (n,).
+
+    Raises
+    ------
+    MetricError
+        Shapes differ, or what is exact is the same everywhere.
+    """
+    if found.shape != exact.shape:
+        raise MetricError(f"the field has shape {tuple(found.shape)}, the true one {tuple(exact.shape)}")
+    found, exact = (field.double() - field.double().mean() for field in (found, exact))
+    if not exact.any():
+        raise MetricError("the true field is the same everywhere, and nothing correlates with it")
+    return float(normalize(found, dim=0) @ normalize(exact, dim=0))
+
+
+def mass_error(log_weight: Tensor, log_mass: float) -> float:
+    """|M / m - 1|, M the mean of weights whose logarithms are (n,), m what the mass has become of one."""
+    found = torch.logsumexp(log_weight.double(), 0) - math.log(len(log_weight))
+    return abs(math.expm1(float(found) - log_mass))
 
 
 def sample_size_lost(log_weight: Tensor) -> float:

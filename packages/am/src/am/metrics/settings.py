@@ -163,6 +163,21 @@ class GrowthError(_FieldMetric):
     quantity = "relative error of the growth rate"
 
 
+class GrowthCorrelation(_FieldMetric):
+    """Correlation of the growth rate with the true one under q_t: 1 is exact."""
+
+    kind: Literal["growth_correlation"] = "growth_correlation"
+    quantity = "correlation of the growth rate"
+    better = "higher"
+
+
+class MassError(_FieldMetric):
+    """Relative error of the whole mass, counted from where particles start: the mean growth, which no distance sees."""
+
+    kind: Literal["mass_error"] = "mass_error"
+    quantity = "relative error of the mass"
+
+
 class SampleSizeLost(_FieldMetric):
     """Share of the sample size that uneven weights cost: one less the effective sample size over n."""
 
@@ -187,7 +202,7 @@ PairedSettings = Psnr | Ssim
 """Settings of a comparison of images in pairs."""
 IMAGE_METRICS = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim)
 """Metrics of images alone."""
-FieldSettings = VelocityError | VelocityCosine | GrowthError | SampleSizeLost
+FieldSettings = VelocityError | VelocityCosine | GrowthError | GrowthCorrelation | MassError | SampleSizeLost
 """Settings of a metric of what a method says of points."""
 MetricSettings = Annotated[DistanceSettings | PairedSettings | FieldSettings, Field(discriminator="kind")]
 """Settings of any metric, told apart by ``kind``."""

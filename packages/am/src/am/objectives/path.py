@@ -47,6 +47,15 @@ class TimeWeight:
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
 
+    def of_mass(self, log_mass: Callable[[Tensor], Tensor]) -> TimeWeight:
+        """The weight under which means over q_t become integrals over the mass that there is, whose logarithm is given.
+
+        Its slope is w' m and not (w m)': what the mass gains is what the objective asks for.
+        """
+        return TimeWeight(
+            lambda time: self.value(time) * log_mass(time).exp(), lambda time: self.slope(time) * log_mass(time).exp()
+        )
+
 
 WEIGHTS: dict[str, TimeWeight] = {
     "constant": TimeWeight(torch.ones_like, torch.zeros_like),

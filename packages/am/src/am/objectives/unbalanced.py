@@ -16,7 +16,9 @@ def unbalanced_action_matching(
 
     .. math:: AM + \int_0^1 \lambda/2\, E_{q_t}[s_t^2] dt
 
-    Dynamics dx = grad s dt, d log w = lambda s dt with self-normalised weights; ``growth`` is lambda.
+    Dynamics dx = grad s dt, d log w = lambda s dt; ``growth`` is lambda. Of probabilities, lambda s has mean zero under
+    q_t and weights are to be normalised. With the weight :meth:`am.objectives.path.TimeWeight.of_mass` all is of the
+    measure m(t) q_t: lambda s has the mean (log m)', and weights add up to the mass.
     Source: Neklyudov et al., ICML 2023, the unbalanced objective.
     """
     derivatives = potential.derivatives(sample.time, sample.x)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,17 @@ from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.evaluate import evaluate_pairs
-from am.metrics.fields import mean_cosine, relative_error, sample_size_lost
+from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.settings import (
     FieldSettings,
+    GrowthCorrelation,
     GrowthError,
+    MassError,
     MetricSettings,
     PairedSettings,
     SampleSizeLost,
     VelocityCosine,
+    VelocityError,
 )
 from am.metrics.viewer import Viewer
 from am.randomness import generator
@@ -31,6 +34,9 @@ from am.results.provenance import write_origin
 from am.results.tidy import BLOCK_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
+
+if TYPE_CHECKING:
+    from am.marginals.marginals import Marginals
 
 BLOCKS = 10
 """Groups of particles and test points that are left out, one after another, where all seeds share the points."""
@@ -141,38 +147,60 @@ def _against_truth(
 
 
 def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int) -> Iterable[dict[str, Any]]:
-    """What a method says of the test points, beside what is true of them."""
+    """What a method says of the test points, and of the mass of its particles, beside what is true of them."""
     metrics = [metric for metric in plan.evaluation.metrics if isinstance(metric, FieldSettings)]
-    known: Any = plan.build_dataset().truth() if metrics else None
-    for time in plan.evaluation.times:
-        for metric in metrics:
+    if not metrics:
+        return
+    dataset = plan.build_dataset()
+    known = dataset.truth()
+    for start, times in plan.evaluation.legs(dataset.observed):
+        for time in times:
             y = torch.from_numpy(truth.test(seed, time)[: plan.evaluation.n_samples])
-            try:
-                value = _of_field(metric, known, time, y, predicted)
-            except ValueError as error:
-                raise DataError(f"at time {time}, {metric.label}: {error}") from None
-            if value is not None:
-                yield _row(time, metric, value, len(y))
+            for metric in metrics:
+                try:
+                    value = _of_field(metric, known, start, time, y, predicted)
+                except ValueError as error:
+                    raise DataError(f"at time {time}, {metric.label}: {error}") from None
+                if value is not None:
+                    yield _row(time, metric, value, len(y))
 
 
-def _of_field(metric: FieldSettings, known: Any, time: float, y: Tensor, predicted: Samples) -> float | None:
+def _of_field(
+    metric: FieldSettings, known: Marginals, start: float, time: float, y: Tensor, predicted: Samples
+) -> float | None:
     """A value, or None where the method does not say what it would be of."""
-    if isinstance(metric, SampleSizeLost):
-        _, log_weight = predicted.at(time)
-        return None if log_weight is None else sample_size_lost(torch.from_numpy(log_weight))
+    _, log_weight = predicted.at(time)
     velocity, growth = predicted.fields_at(time)
-    found, names = (growth, ["growth"]) if isinstance(metric, GrowthError) else (velocity, ["drift", "velocity"])
-    field = next((getattr(known, name) for name in names if hasattr(known, name)), None)
-    if field is None:
-        raise DataError(f"the truth of this data set tells no {' or '.join(names)}")
-    if found is None:
-        return None
-    told, exact = torch.from_numpy(found), field(torch.full((len(y),), time), y)
-    if isinstance(metric, VelocityCosine):
-        return mean_cosine(told, exact)
-    if isinstance(metric, GrowthError):
-        told, exact = told - told.mean(), exact - exact.mean()
-    return relative_error(told, exact)
+    at = torch.full((len(y),), time)
+    match metric:
+        case SampleSizeLost():
+            return None if log_weight is None else sample_size_lost(torch.from_numpy(log_weight))
+        case MassError():
+            before, after = _true(known, "log_mass")(torch.tensor([start, time])).tolist()
+            return None if log_weight is None else mass_error(torch.from_numpy(log_weight), after - before)
+        case VelocityError() | VelocityCosine():
+            exact = _true(known, "drift", "velocity")
+            if velocity is None:
+                return None
+            compare = relative_error if isinstance(metric, VelocityError) else mean_cosine
+            return compare(torch.from_numpy(velocity), exact(at, y))
+        case GrowthError() | GrowthCorrelation():
+            exact = _true(known, "growth")
+            if growth is None:
+                return None
+            compare = relative_error if isinstance(metric, GrowthError) else correlation
+            return compare(*(rate - rate.mean() for rate in (torch.from_numpy(growth), exact(at, y))))
+        case _:
+            assert_never(metric)
+
+
+def _true(known: Marginals, *names: str) -> Callable[..., Tensor]:
+    """The first function of these names that the truth has."""
+    for name in names:
+        if hasattr(known, name):
+            field: Callable[..., Tensor] = getattr(known, name)
+            return field
+    raise DataError(f"the truth of this data set tells no {' or '.join(names)}")
 
 
 def _thinned(rows: NDArray[Any], without: int) -> NDArray[Any]:

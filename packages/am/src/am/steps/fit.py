@@ -19,9 +19,10 @@ from torch import Tensor
 from am import plugins
 from am.config import ConfigError, digest, merge, read_yaml, write_yaml
 from am.data.samples import Samples
+from am.data.snapshots import DataError
 from am.data.time_course import Floats, Points, TimeCourse, annotate, read_time_course
 from am.dynamics.weighted import self_normalised
-from am.marginals.snapshots import SnapshotPath
+from am.marginals.snapshots import Masses, SnapshotPath, masses_of
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.potentials.potential import ReversedPotential
 from am.randomness import derive_seed, generator
@@ -53,11 +54,14 @@ def fit(
     seed: int = 0,
     iterations: int | None = None,
     dimensions: int | None = None,
+    masses: Masses = "equal",
     settings: Path | None = None,
     accelerator: str = "auto",
     checkpoint_seconds: float = 30.0,
 ) -> list[Path]:
     """Train ``method`` on the cells of ``source``, or continue what was killed, and move every cell through time.
+
+    With ``masses`` that are ``counts`` of cells or a number for each time, growth rates and weights are absolute.
 
     Into the folder ``out`` go a copy of ``source`` with velocities, growth rates and predicted cells, the weights,
     all settings, losses, provenance and a figure of trajectories; returns their paths.
@@ -65,7 +69,7 @@ def fit(
     Raises
     ------
     ConfigError
-        The method is not to be had, or a setting is wrong.
+        The method is not to be had, cannot use masses that are given, or a setting is wrong.
     DataError
         The cells do not make a time course.
     TrainingError, WriteError
@@ -73,6 +77,8 @@ def fit(
     """
     started = datetime.now(UTC)
     learner = _learner(method, settings, iterations)
+    if masses != "equal" and type(learner).growth_rate is Method.growth_rate:
+        raise ConfigError(f"the method '{method}' weighs no cells and cannot use masses; uam does")
     course = read_time_course(source, time_key, basis, dimensions)
     units = Units.of(course)
     about = {
@@ -82,13 +88,14 @@ def fit(
         "time_key": time_key,
         "basis": course.basis,
         "dimensions": course.x.shape[1],
+        "masses": masses if isinstance(masses, str) else list(masses),
     }
     key, modules = f"fit/{method}/{seed}", ["fit", f"am.methods.{method}"]
     code = step_digest(*modules)
     state = out / "state"
     fabric = launch(accelerator)
     fitting = _Fitting(learner, fabric, state / digest([about, code, file_sha256(source)])[:16], checkpoint_seconds)
-    path = units.path(course)
+    path = units.path(course, masses)
     network, trained = fitting.train(path, key)
     models = {"model": trained}
     if isinstance(learner, ActionMethod) and learner.reversible:
@@ -97,7 +104,7 @@ def fit(
         backward, models["model_backward"] = fitting.train(_backwards(path), f"{key}/backward")
     begun = clock.monotonic()
     with arithmetic():
-        cells = _cells(learner, network, backward, course, units, key, fabric.device)
+        cells = _cells(learner, network, backward, course, units, path.masses is not None, key, fabric.device)
         moments, lines = _lines(learner, network, path, key, fabric.device)
     seconds = clock.monotonic() - begun
 
@@ -161,10 +168,20 @@ class Units:
         spread = float(np.sqrt(np.mean(variances)))
         return cls(centre, spread, float(times[0]), float(times[-1] - times[0]))
 
-    def path(self, course: TimeCourse) -> SnapshotPath:
-        """The path through the cells, in these units."""
+    def path(self, course: TimeCourse, masses: Masses = "equal") -> SnapshotPath:
+        """The path through the cells, in these units.
+
+        Raises
+        ------
+        DataError
+            Masses are not one positive number for each time.
+        """
         times = ((course.times - self.first) / self.duration).tolist()
-        return SnapshotPath([self.seen(course, time) for time in course.times], times)
+        points = [self.seen(course, time) for time in course.times]
+        try:
+            return SnapshotPath(points, times, masses=masses_of(points, masses))
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
     def seen(self, course: TimeCourse, time: float) -> Tensor:
         """The cells of a time, in these units: (m, d)."""
@@ -250,7 +267,8 @@ def _is_fitted(name: str) -> bool:
 
 def _backwards(path: SnapshotPath) -> SnapshotPath:
     times = (1 - path.times.flip(0)).tolist()
-    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing, path.relaxation)
+    masses = None if path.masses is None else path.masses[::-1]
+    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing, path.relaxation, masses)
 
 
 def _cells(
@@ -259,10 +277,14 @@ def _cells(
     backward: Any,
     course: TimeCourse,
     units: Units,
+    absolute: bool,
     key: str,
     device: torch.device,
 ) -> _Cells:
-    """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first."""
+    """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first.
+
+    Unless growth is ``absolute``, rates have mean zero and weights mean one at each time.
+    """
     parts: dict[str, Points] = {}
     nfe = 0
 
@@ -276,7 +298,7 @@ def _cells(
         put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key)))
         growth = _field(learner.growth_rate, network, t, x)
         if growth is not None:
-            put("am_growth", rows, units.rates(growth - growth.mean()))
+            put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean()))
         for direction, net, begin in (("forward", network, t), ("backward", backward, 1 - t)):
             moved = (
                 _push(learner, net, x, [begin, 1.0], f"{key}/{direction}")
@@ -286,20 +308,21 @@ def _cells(
             nfe += moved.nfe
             put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
             if growth is not None:
-                weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
-                put(f"am_{direction}_weight", rows, weight.exp().cpu().numpy().astype(np.float64))
+                log_weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
+                weight = (log_weight if absolute else self_normalised(log_weight)).exp()
+                put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
     obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
     return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, nfe)
 
 
 def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
-    """Move (n, d) particles in chunks; the first goes along with each, so that weights can be compared."""
+    """Move (n, d) particles in chunks."""
     rng, moments = generator(key, "sample", times[0], device=x.device), torch.tensor(times, device=x.device)
-    parts = [learner.sample(network, torch.cat([x[:1], chunk]), moments, rng) for chunk in x.split(_CHUNK)]
-    weights = [part.log_weight[:, 1:] - part.log_weight[:, :1] for part in parts if part.log_weight is not None]
+    parts = [learner.sample(network, chunk, moments, rng) for chunk in x.split(_CHUNK)]
+    weights = [part.log_weight for part in parts if part.log_weight is not None]
     return Prediction(
-        torch.cat([part.x[:, 1:] for part in parts], 1),
-        self_normalised(torch.cat(weights, 1)) if weights else None,
+        torch.cat([part.x for part in parts], 1),
+        torch.cat(weights, 1) if weights else None,
         max(part.nfe for part in parts),
     )
 
