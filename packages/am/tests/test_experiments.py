@@ -54,6 +54,36 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
+@pytest.mark.parametrize(
+    ("scaler", "protocol", "expected"),
+    [
+        ("all", "eb-v5-loo", "which 'eb-v5-loo' must say: it must end with '-leaky'"),
+        ("all", None, "which '' must say: it must end with '-leaky'"),
+        ("training", "eb-v5-loo-leaky", "'eb-v5-loo-leaky' lets points that judge into training, and the data do not"),
+        ("training", "eb-v5-loo", None),
+        ("all", "eb-v5-loo-leaky", None),
+    ],
+)
+def test_what_leaks_says_so_and_shares_no_table(
+    write: Write, scaler: str, protocol: str | None, expected: str | None
+) -> None:
+    cells = {
+        "dataset": {"name": "myoblast", "held_out": 1 / 3, "scaler": scaler},
+        "evaluation": {"times": [1 / 3], "protocol": protocol},
+        "methods": {"ald": None},
+    }
+    if expected is None:
+        number = {"method": "am", "metric": "mmd", "value": 1e-3, "confidence": "restated", "source": "s", "claim": "c"}
+        other = {"eb-v5-loo": "eb-v5-loo-leaky", "eb-v5-loo-leaky": "eb-v5-loo"}[str(protocol)]
+        assert Project(write(experiment=cells)).experiments["atom"].data.evaluation.protocol == protocol
+        mixed = cells | {"published": [number | {"protocol": other}]}
+        with pytest.raises(ConfigError, match="they cannot share a table"):
+            Project(write(experiment=mixed, name="mixed"))
+    else:
+        with pytest.raises(ConfigError, match=expected):
+            Project(write(experiment=cells))
+
+
 # -- what is committed -----------------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ from am.runs import (
     write_settings,
 )
 
+LEAKY = "-leaky"
+"""Ending of protocols that let what judges into training: their numbers are those of no other."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
@@ -107,6 +109,7 @@ class ResolvedExperiment:
         """Name of the experiment that the weights of its runs come from."""
         dataset = build_dataset(parts.dataset, where)
         _check_evaluation(parts.evaluation, dataset, where)
+        _check_protocol(parts.evaluation.protocol, dataset, where)
         _check_published(parts, where)
         self.data = DataConfig(
             experiment=self.name,
@@ -187,6 +190,19 @@ def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> N
         if not any(abs(time - other) < 1e-9 for other in observed[1:]):
             listed = ", ".join(f"{other:.10g}" for other in observed[1:])
             raise ConfigError(f"{where}: evaluation.times: nothing was observed at {time:g}; choose from: {listed}")
+
+
+def _check_protocol(protocol: str, dataset: Dataset, where: str) -> None:
+    if dataset.leaky and not protocol.endswith(LEAKY):
+        raise ConfigError(
+            f"{where}: evaluation.protocol: the data let points that judge into training, which '{protocol}' must say: "
+            f"it must end with '{LEAKY}'"
+        )
+    if protocol.endswith(LEAKY) and not dataset.leaky:
+        raise ConfigError(
+            f"{where}: evaluation.protocol: '{protocol}' lets points that judge into training, and the data do not; "
+            "dataset.scaler: all does"
+        )
 
 
 def _check_published(parts: Experiment, where: str) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from anndata import AnnData
 from numpy.typing import NDArray
 
 from am.config import ConfigError
@@ -98,6 +100,27 @@ def test_no_byte_of_what_is_learned_from_depends_on_a_held_out_time(
     learned = read_snapshots(tmp_path / f"true{held_out}.h5ad")
     assert set(learned.time) == {0, 0.25, 0.5, 0.75, 1} - {held_out}
     assert set(learned.split) == {"train"}
+
+
+@pytest.mark.parametrize("held_out", [1 / 4, 2 / 4, 3 / 4])
+def test_the_leaky_protocol_differs_in_the_scaler_alone(
+    mini: Callable[..., CellDataset], cells: Floats, held_out: float
+) -> None:
+    """The same cells in the same order, held-out ones missing from both; one map from ours to theirs."""
+    ours, theirs = (mini(held_out=held_out, scaler=scaler) for scaler in ("training", "all"))
+    assert (ours.leaky, theirs.leaky) == (False, True)
+    learned = [dict(dataset.training_points(0, 0, "")) for dataset in (ours, theirs)]
+    assert [*learned[0]] == [*learned[1]] == [time for time in ours.observed if time != held_out]
+    tests = [[dataset.test_points(time, KEPT, 0, "") for time in dataset.observed] for dataset in (ours, theirs)]
+    seen = cells[ours._learned][:, :4]
+    centre, spread = cells[:, :4].mean(0), cells[:, :4].std(0)
+    for x, y in zip([*learned[0].values(), *tests[0]], [*learned[1].values(), *tests[1]], strict=True):
+        np.testing.assert_allclose((x * seen.std(0) + seen.mean(0) - centre) / spread, y, atol=1e-5)
+    # Theirs changes with the held-out cells, ours does not.
+    wild = cells + 100 * (4 * held_out == STEPS)[:, None]
+    again = [dict(mini(wild, held_out=held_out, scaler=s).training_points(0, 0, ""))[0.0] for s in ("training", "all")]
+    np.testing.assert_array_equal(again[0], learned[0][0.0])
+    assert np.abs(again[1] - learned[1][0.0]).mean() > 0.1
 
 
 def test_components_of_myoblasts_do_not_depend_on_a_held_out_time_or_on_test_cells(
@@ -221,6 +244,31 @@ def test_the_benchmark_is_learned_from_its_training_split_and_judged_by_its_test
         np.testing.assert_allclose(dataset.test_points(time, EACH, 0, ""), scaled["test"], atol=1e-5)
         truth = np.concatenate([scaled["train"], scaled["val"]])
         np.testing.assert_allclose(dataset.truth().points[time].numpy(), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "file"), [("cite", "op_cite_inputs_0"), ("multi", "op_train_multi_targets_0")])
+def test_days_of_the_competition_are_counted_as_peers_count_them(folder: Path, name: str, file: str) -> None:
+    rng = np.random.default_rng(0)
+    days, x = rng.permutation(np.repeat([2, 3, 4, 7], 40)), rng.normal(size=(160, 6)).astype(np.float32)
+    obs = pd.DataFrame({"day": days}, index=[f"cell{i}" for i in range(160)])
+    AnnData(np.zeros((160, 1), np.float32), obs=obs, obsm={"X_pca": x}).write_h5ad(folder / f"{file}.h5ad")
+    dataset = build_dataset({"name": name, "dimensions": 3, "test_cells": 10, "held_out": 1 / 3}, "here")
+    learned = dict(dataset.training_points(0, 0, ""))
+    assert {time: len(points) for time, points in learned.items()} == {0: 30, 2 / 3: 30, 1: 30}
+    assert isinstance(dataset, CellDataset)
+    chosen = dataset._learned
+    expected = (x[:, :3] - x[chosen, :3].mean(0)) / x[chosen, :3].std(0)
+    for time, day in ((0, 2), (2 / 3, 4), (1, 7)):
+        np.testing.assert_allclose(learned[time], expected[chosen & (days == day)], atol=1e-5)
+    assert dataset.test_points(1 / 3, 10, 0, "").shape == (10, 3)
+
+
+def test_days_that_are_not_those_of_the_competition_are_refused(folder: Path) -> None:
+    obs = pd.DataFrame({"day": np.repeat([2, 3, 4], 20)}, index=[f"cell{i}" for i in range(60)])
+    x = np.random.default_rng(0).normal(size=(60, 6))
+    AnnData(np.zeros((60, 1)), obs=obs, obsm={"X_pca": x}).write_h5ad(folder / "op_cite_inputs_0.h5ad")
+    with pytest.raises(DataError, match=r"cells of days \[2\.0, 3\.0, 4\.0\], expected \[2, 3, 4, 7\]"):
+        build_dataset({"name": "cite", "test_cells": 5}, "here").population()
 
 
 def test_a_missing_file_is_named_with_the_places_where_it_was_looked_for(folder: Path) -> None:

@@ -53,6 +53,11 @@ class CellSettings(config.Settings):
     """Times at which cells were seen, from 0 to 1."""
 
     dimensions: PositiveInt = Field(default=5, description="leading principal components that are used")
+    scaler: Literal["training", "all"] = Field(
+        default="training",
+        description="cells that centre and spread come from; all lets held-out ones and tests into training, as most "
+        "published code does",
+    )
     held_out: Time | None = Field(default=None, description="an observed time that training must never see")
     path: PathSettings = PathSettings()
 
@@ -96,7 +101,8 @@ class Cells:
 class CellDataset(Dataset):
     """Cells in the coordinates of their training cells.
 
-    What is learned from is chosen before anything is fitted: a held-out time cannot reach the scaler.
+    What is learned from is chosen before anything is fitted: a held-out time cannot reach the scaler, unless one of all
+    cells is asked for.
     """
 
     settings_type = CellSettings
@@ -126,6 +132,11 @@ class CellDataset(Dataset):
         if not spread.all():
             raise DataError(f"{self.columns[int(spread.argmin())]} is the same for all training cells")
         return lambda cells: (cells[:, :d] - centre) / spread
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the scaler has seen all cells."""
+        return self.settings.scaler == "all"
 
     @property
     def observed(self) -> tuple[float, ...]:
@@ -185,7 +196,7 @@ class CellDataset(Dataset):
 
     @cached_property
     def _coordinates(self) -> Array:
-        transform = self.fit(self._cells.x[self._learned])
+        transform = self.fit(self._cells.x if self.leaky else self._cells.x[self._learned])
         return transform(self._cells.x).astype(np.float32)
 
     def _finite(self, chosen: Flags) -> FiniteMarginals:

@@ -73,6 +73,11 @@ class Dataset(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    @property
+    def leaky(self) -> bool:
+        """Whether what is learned from depends on points that judge, or that are held out."""
+        return False
+
     def sources(self) -> tuple[Path, ...]:
         """Where the files are that it is read from; none where points are drawn.
 
