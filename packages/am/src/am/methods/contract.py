@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from am.config import Settings
+from am.config import ConfigError, Settings
 from am.potentials.settings import PotentialSettings
 from am.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
     from torch import Tensor, nn
 
@@ -83,6 +85,13 @@ class Method(ABC):
         Up to a function of time where the path tells no masses.
         """
         return None
+
+
+def check_per_interval(method: str, settings: Settings, names: Iterable[str], intervals: int) -> None:
+    """Raise ConfigError unless each of these settings has one number, or one for each interval between snapshots."""
+    for name in names:
+        if (given := len(getattr(settings, name))) not in (1, intervals):
+            raise ConfigError(f"{method}: {name}: {given} numbers for {intervals} intervals; give one, or one for each")
 
 
 class TrainedSettings(Settings):

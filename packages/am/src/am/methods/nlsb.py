@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, NonNegativeFloat
 
-from am.config import ConfigError
 from am.methods import neural_sde
+from am.methods.contract import check_per_interval
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +41,7 @@ class LagrangianSchroedingerBridge(neural_sde.NeuralSde):
 
     def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
         """A fresh potential and a fresh diffusion."""
-        intervals = len(marginals.points) - 1
-        for name in ("alpha_action", "alpha_residual"):
-            if (given := len(getattr(self.settings, name))) not in (1, intervals):
-                raise ConfigError(f"nlsb: {name}: {given} numbers for {intervals} intervals; give one, or one for each")
+        check_per_interval("nlsb", self.settings, ("alpha_action", "alpha_residual"), len(marginals.points) - 1)
         return super().build(marginals, generator)
 
     def regularise(self, network: Any, legs: Legs, clock: Tensor, path: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

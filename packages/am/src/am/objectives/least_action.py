@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from am.potentials.neural_sde import NeuralSde
+from am.potentials.potential import Derivatives
 
 
 def action_and_residual(network: NeuralSde, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,6 +26,10 @@ def action_and_residual(network: NeuralSde, time: Tensor, x: Tensor) -> tuple[Te
     (n,) and (n,), both in units of length squared per time squared.
     """
     first, curvature = network.potential.with_hessian_diagonal(time, x)
+    return of_potential(first, (network.sigma(time, x).square() * curvature).sum(-1) / 2)
+
+
+def of_potential(first: Derivatives, diffusion: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+    """The same two of Phi's derivatives at n points, given what noise adds: nothing, if particles have none."""
     action = first.space.square().sum(-1) / 2
-    diffusion = (network.sigma(time, x).square() * curvature).sum(-1) / 2
     return action, (first.time - action + diffusion).abs()

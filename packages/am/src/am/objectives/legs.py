@@ -30,8 +30,8 @@ class Legs:
 
     def __init__(self, snapshots: SnapshotPath, n: int, generator: torch.Generator) -> None:
         share = max(2, n // (len(snapshots.points) - 1))
-        starts = [_some(x, share, generator) for x in snapshots.points[:-1]]
-        self.cells = tuple(_some(x, share, generator) for x in snapshots.points[1:])
+        starts = [some(x, share, generator) for x in snapshots.points[:-1]]
+        self.cells = tuple(some(x, share, generator) for x in snapshots.points[1:])
         """For each leg, (m_k, d) cells of its end."""
         self.sizes = [len(x) for x in starts]
         """Particles of each leg."""
@@ -64,6 +64,7 @@ class Legs:
         return torch.stack([distance(moved, cells) for moved, cells in pairs])
 
 
-def _some(x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def some(x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """``n`` of the cells of a snapshot, or all if it has no more, without replacement: (m, d) -> (min(n, m), d)."""
     x = x.to(generator.device)
     return x[torch.randperm(len(x), generator=generator, device=generator.device)[:n]]

@@ -94,6 +94,13 @@ class OTFlowSettings(Settings):
     )
 
 
+class ConcatSquashSettings(Settings):
+    """The velocity of a continuous normalising flow: layers that time opens and shifts."""
+
+    width: PositiveInt = Field(default=64, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=3, description="number of hidden layers")
+
+
 class DiffusionSettings(Settings):
     """The network behind the noise of a stochastic differential equation."""
 
