@@ -29,7 +29,15 @@ CONFIG = {
     "sampling": {"times": [1.0], "n_samples": 4},
     "about": {"title": "AM"},
 }
-TRAINING = {"batch_size": 8, "boundary_batch_size": 4, "warmup": 10, "ema": 0.9, "snapshots": 5, "log_every": 3}
+TRAINING = {
+    "batch_size": 8,
+    "boundary_batch_size": 4,
+    "times": "learned",  # state of their own, beside that of the weights
+    "warmup": 10,
+    "ema": 0.9,
+    "snapshots": 5,
+    "log_every": 3,
+}
 
 
 def forked(folder: Path, iterations: int, kills: int) -> dict[str, Any]:

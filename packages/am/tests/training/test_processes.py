@@ -44,6 +44,7 @@ SETTINGS = TrainingSettings(
     snapshots=2,
     log_every=1,
 )
+LEARNED = {"times": "learned", "batch_size": 128}
 
 Act = Callable[[Tensor], Tensor]
 
@@ -81,6 +82,7 @@ def main(folder: Path) -> None:
             write_tensors(folder / name, trained.weights)
 
     keep(fit(folder / "whole", fabric), "whole.safetensors")
+    keep(fit(folder / "learned", fabric, **LEARNED), "learned.safetensors")
 
     def terminate(value: Tensor) -> Tensor:
         if rank == 1:
@@ -123,6 +125,12 @@ def test_two_processes_learn_what_one_learns_and_stop_together(tmp_path: Path) -
     assert len(ours) == len(theirs) == 20
     for one, other in zip(ours, theirs, strict=True):
         assert other == pytest.approx(one, rel=1e-4, abs=1e-5)
+
+    # Times that are learned are learned from the points of both.
+    alone = fit(tmp_path / "alone_learned", **LEARNED)
+    learned, _ = read_tensors(tmp_path / "learned.safetensors")
+    for name, weight in alone.weights.items():
+        torch.testing.assert_close(learned[name], weight, rtol=1e-4, atol=1e-4)
 
     # Stopped by a signal to the second, and gone on with, bit for bit.
     reason = {0: "a signal to another process", 1: "signal 15"}

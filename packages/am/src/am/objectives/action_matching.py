@@ -25,9 +25,10 @@ def variational_loss(
     mean_running = sample.mean(running).detach()
     if sample.velocity is not None:
         carried = (derivatives.space * sample.velocity).sum(-1)
-        return sample.mean(w * (running - carried)), {"carried": sample.mean(carried).detach(), "running": mean_running}
+        loss = sample.integral(w * (running - carried))
+        return loss, {"carried": sample.mean(carried).detach(), "running": mean_running}
     slope = weight.slope(sample.time)
-    inside = sample.mean(w * (running + derivatives.time) + slope * derivatives.value)
+    inside = sample.integral(w * (running + derivatives.time) + slope * derivatives.value)
     ends = weight.value(torch.stack([sample.time.new_zeros(()), sample.time.new_ones(())]))
     boundary = inside.new_zeros(())
     for w_end, time, x in zip(ends.tolist(), (0.0, 1.0), (sample.start, sample.end), strict=True):

@@ -30,7 +30,7 @@ def denoising_score_matching(
     """
     residual = scale[:, None] * network(sample.time, sample.x) + noise
     error = residual.square().sum(-1) / 2
-    return sample.mean(weight.value(sample.time) * error), {"error": sample.mean(error).detach()}
+    return sample.integral(weight.value(sample.time) * error), {"error": sample.mean(error).detach()}
 
 
 class NoisedData:

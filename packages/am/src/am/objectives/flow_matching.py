@@ -72,7 +72,7 @@ def flow_matching(network: VelocityNetwork, sample: PathSample) -> tuple[Tensor,
     """
     x, target, _ = sample.x.chunk(3, -1)
     velocity = network(sample.time, x)
-    loss = sample.mean((velocity - target).square().sum(-1))
+    loss = sample.integral((velocity - target).square().sum(-1))
     return loss, {"square_velocity": sample.mean(velocity.detach().square().sum(-1))}
 
 

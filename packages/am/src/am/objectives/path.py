@@ -27,17 +27,26 @@ class PathSample:
     """(n,) density of the proposal that ``time`` was drawn from; None for the uniform one."""
     velocity: Tensor | None = None
     """(n, d) velocities of curves that carry q_t and go through ``x``; they take the place of ``start`` and ``end``."""
+    observe: Callable[[Tensor, Tensor], None] | None = None
+    """Told (n,) times and integrands by :meth:`integral`; None where nobody learns from them."""
 
     def shard(self, rank: int, world: int) -> PathSample:
         """Every ``world``-th point, from ``rank`` on: what one of several processes works on."""
         if world == 1:
             return self
         parts = (self.time, self.x, self.start, self.end, self.time_density, self.velocity)
-        return PathSample(*(None if part is None else part[rank::world] for part in parts))  # type: ignore[arg-type]
+        shares = (None if part is None else part[rank::world] for part in parts)
+        return PathSample(*shares, self.observe)  # type: ignore[arg-type,call-arg]
 
     def mean(self, integrand: Tensor) -> Tensor:
         """Estimate of the integral over t in [0, 1] of the mean of an (n,) integrand."""
         return (integrand if self.time_density is None else integrand / self.time_density).mean()
+
+    def integral(self, integrand: Tensor) -> Tensor:
+        """The same of what is learned from, which a proposal of times is told of."""
+        if self.observe is not None:
+            self.observe(self.time, integrand)
+        return self.mean(integrand)
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,9 @@ def draw_path(
     return PathSample(time, x, start, end, time_density)
 
 
-def draw_moving(marginals: MovingMarginals, time: Tensor, generator: torch.Generator) -> PathSample:
+def draw_moving(
+    marginals: MovingMarginals, time: Tensor, generator: torch.Generator, time_density: Tensor | None = None
+) -> PathSample:
     """Draw a point and its velocity at each entry of ``time``, and none at t = 0 and t = 1."""
     x, velocity = marginals.moving(time, generator)
-    return PathSample(time, x, x[:0], x[:0], velocity=velocity)
+    return PathSample(time, x, x[:0], x[:0], time_density, velocity)

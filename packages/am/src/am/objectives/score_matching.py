@@ -21,5 +21,5 @@ def score_matching(
     score, jacobian = network.with_pullback(sample.time, sample.x)
     divergence = torch.stack([row[:, i] for i, row in enumerate(jacobian)]).sum(0)
     norm = score.square().sum(-1) / 2
-    loss = sample.mean(weight.value(sample.time) * (norm + divergence))
+    loss = sample.integral(weight.value(sample.time) * (norm + divergence))
     return loss, {"norm": sample.mean(norm).detach(), "divergence": sample.mean(divergence).detach()}

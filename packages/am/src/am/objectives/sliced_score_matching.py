@@ -28,5 +28,5 @@ def sliced_score_matching(
     (product,) = torch.autograd.grad((score * probe).sum(), x, create_graph=True)
     divergence = (product * probe).sum(-1)
     norm = score.square().sum(-1) / 2
-    loss = sample.mean(weight.value(sample.time) * (norm + divergence))
+    loss = sample.integral(weight.value(sample.time) * (norm + divergence))
     return loss, {"norm": sample.mean(norm).detach(), "divergence": sample.mean(divergence).detach()}

@@ -2,7 +2,7 @@
 
 Killed at any moment and started again, it ends with the weights that an uninterrupted run has, bit
 for bit on a CPU with the same number of threads: the draws of a step depend on the step alone
-(``stream``), and weights, averages and optimiser state are written together, whole or not at all.
+(``stream``), and weights, averages, optimiser state and learned times are written together, whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import launch
+from am.training.proposal import TimeProposal
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
@@ -122,6 +123,7 @@ class _Loop:
         self.parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=settings.learning_rate, fused=True)
+        self.proposal = TimeProposal(fabric.device) if settings.times == "learned" else None
         self.step, self.seconds = 0, 0.0
         self.checkpoint = state / "checkpoint.safetensors"
         if self.checkpoint.exists():
@@ -139,6 +141,8 @@ class _Loop:
         load_weights(self.network, groups["weights"], str(self.checkpoint))
         self.average = {name: groups["average"][name] for name in self.parameters}
         self.step, self.seconds = about["step"], about["seconds"]
+        if self.proposal is not None:
+            self.proposal.moments = groups["proposal"]["moments"]
         for name, average in groups["exp_avg"].items():
             self.optimizer.state[self.parameters[name]] = {
                 "step": torch.tensor(float(self.step), device=self.fabric.device),
@@ -155,6 +159,8 @@ class _Loop:
             for moment in ("exp_avg", "exp_avg_sq"):
                 if moment in self.optimizer.state[parameter]:  # not if the loss never depended on it
                     tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
+        if self.proposal is not None:
+            tensors["proposal/moments"] = self.proposal.moments
         write_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
 
     def _averaged(self) -> dict[str, Tensor]:
@@ -214,6 +220,9 @@ class _Loop:
         stop = bool(received)
         if fabric.world_size > 1:
             value, diagnostics, stop = self._share(value, diagnostics, gradients, stop)
+        if self.proposal is not None:
+            self.proposal.seen = cast(Tensor, fabric.all_reduce(self.proposal.seen, reduce_op="sum"))
+            self.proposal.learn()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
         if not bool(torch.isfinite(norm + value)):
             raise TrainingError(
@@ -234,7 +243,7 @@ class _Loop:
         settings, fabric, parts = self.settings, self.fabric, self.settings.accumulate
         share, shares = fabric.global_rank * parts + part, fabric.world_size * parts
         sizes = (settings.batch_size, settings.boundary_batch_size)
-        stream = Stream(self.key, self.step, *sizes, fabric.device, share, shares)
+        stream = Stream(self.key, self.step, *sizes, fabric.device, share, shares, self.proposal)
         try:
             with self._dropout(share):
                 value, diagnostics = self.loss(self.network, self.marginals, stream)

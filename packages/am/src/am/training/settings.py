@@ -15,6 +15,11 @@ class TrainingSettings(Settings):
     iterations: PositiveInt = Field(default=3000, description="optimiser steps")
     batch_size: PositiveInt = Field(default=512, description="points of a step at times inside (0, 1)")
     boundary_batch_size: PositiveInt = Field(default=512, description="points of a step at t = 0, and as many at t = 1")
+    times: Literal["even", "learned"] = Field(
+        default="even",
+        description="even: spread evenly over [0, 1], without gaps from step to step; learned: more of them where the "
+        "integrand of the loss spreads more, which is divided by their density",
+    )
     accumulate: PositiveInt = Field(
         default=1,
         description="parts that the points of a step are worked through in, one after another, to save memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,13 +11,14 @@ from torch import Tensor
 from am.marginals.marginals import Marginals, MovingMarginals
 from am.objectives.path import PathSample, draw_moving, draw_path
 from am.randomness import derive_seed, generator
+from am.training.proposal import TimeProposal
 
 
 class Stream:
     """All random numbers of one training step.
 
-    Nothing is carried from step to step, so a run that starts again at step k draws what it would
-    have drawn. Several processes draw the same points and each keeps its share of them, so their
+    Nothing is carried from step to step but what a proposal of times has learned, so a run that starts again at step k
+    draws what it would have drawn. Several processes draw the same points and each keeps its share of them, so their
     number does not change what is learned.
 
     Parameters
@@ -27,6 +29,8 @@ class Stream:
         Number of the step, from 0.
     batch_size, boundary_batch_size
         Points inside (0, 1), and at each of t = 0 and t = 1, over all processes together.
+    proposal
+        Where times are drawn; they are even where there is none.
     """
 
     def __init__(
@@ -38,11 +42,12 @@ class Stream:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
+        proposal: TimeProposal | None = None,
     ) -> None:
         self.step = step
         self.generator = generator(key, "train", step, device=device)
         self._batch_size, self._boundary = batch_size, boundary_batch_size
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._proposal = rank, world, proposal
         self._offset = derive_seed(key, "time") / 2**63
 
     def times(self) -> Tensor:
@@ -54,12 +59,26 @@ class Stream:
 
     def draw(self, marginals: Marginals, boundary: bool = True) -> PathSample:
         """Share of this process in fresh points of the path; without ``boundary``, none at t = 0 and 1."""
-        sample = draw_path(marginals, self.times(), self._boundary if boundary else 0, self.generator)
-        return sample.shard(self._rank, self._world)
+        time, density = self._proposed()
+        return self._share(draw_path(marginals, time, self._boundary if boundary else 0, self.generator, density))
 
     def draw_moving(self, marginals: MovingMarginals) -> PathSample:
         """Share of this process in fresh points of the path that have velocities."""
-        return draw_moving(marginals, self.times(), self.generator).shard(self._rank, self._world)
+        time, density = self._proposed()
+        return self._share(draw_moving(marginals, time, self.generator, density))
+
+    def _proposed(self) -> tuple[Tensor, Tensor | None]:
+        """Times and their density: those of the proposal, where there is one."""
+        even = self.times()
+        if self._proposal is None:
+            return even, None
+        time, density = self._proposal.times(even)
+        return time.to(even), density.to(even)
+
+    def _share(self, sample: PathSample) -> PathSample:
+        """That of this process; the proposal learns from it."""
+        observe = self._proposal.observe if self._proposal is not None else None
+        return replace(sample.shard(self._rank, self._world), observe=observe)
 
     def rademacher(self, x: Tensor) -> Tensor:
         """Independent signs, one for each entry of this process's (n, d) points."""
