@@ -13,7 +13,7 @@ FIGURES = {
     "tiny_times.png": "The experiment's first metric at each time",
     "tiny_losses.png": "Training losses",
     "tiny_histograms.png": "Where particles are",
-    "tiny_animation.gif": "The same, moving",
+    "tiny_animation.gif": "Where particles are over time",
 }
 
 

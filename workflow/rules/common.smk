@@ -70,6 +70,7 @@ def asked(*keys):
 FIGURES = {
     "iterations": ["pdf", "png"],
     "times": ["pdf", "png"],
+    "bars": ["pdf", "png"],
     "losses": ["pdf", "png"],
     "histograms": ["pdf", "png"],
     "animation": ["gif"],
@@ -79,17 +80,19 @@ FIGURES = {
 
 
 def figures_of(experiment):
-    """Figures that an experiment can have: of training where it trains, of images or of clouds, of particles' ways."""
+    """Figures that an experiment can have: of training where it trains, of images, of clouds, or of snapshots."""
     trains = experiment.trains_in == experiment.name and any(run.about.trained for run in experiment.runs.values())
     dataset, start = experiment.data.build_dataset(), experiment.data.evaluation.start
     images = dataset.image_shape is not None
+    snapshots = not images and dataset.observed is not None
     wanted = {
         "iterations": trains,
         "losses": trains,
         "histograms": not images,
         "animation": not images,
         "grid": images,
-        "trajectories": not images and dataset.observed is not None and start == "first",
+        "bars": snapshots,
+        "trajectories": snapshots and start == "first",
     }
     return [name for name in FIGURES if wanted.get(name, True)]
 
@@ -103,13 +106,21 @@ def shown_in(figure):
         untrained = [
             path for path in every_run("metrics.csv", e) if path not in every_run("metrics.csv", e, trained=True)
         ]
+        measured = every_run("metrics.csv", e) + [f"{OUT}/{e.name}/floor.csv"]
         return {
             "iterations": every_run("history.csv", e, trained=True) + untrained + [f"{OUT}/{e.name}/floor.csv"],
-            "times": every_run("metrics.csv", e) + [f"{OUT}/{e.name}/floor.csv"],
+            "times": measured,
+            "bars": measured,
             "losses": every_run("training.csv", e, trained=True),
         }.get(figure, [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first])
 
     return inputs
+
+
+def shown_beside(figure):
+    """Digest of what a figure shows beside results: what runs are called, and in one what was published."""
+    keys = ["labels", "published"] if figure == "bars" else ["labels"]
+    return lambda wildcards: experiment(wildcards).shown(*keys)
 
 
 def everything(wildcards):

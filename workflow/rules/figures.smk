@@ -1,3 +1,6 @@
+from am.results.figures.captions import caption_file
+
+
 rule tabulate_metrics:
     """Means over seeds with intervals, beside floor, controls, costs and published values."""
     input:
@@ -38,7 +41,7 @@ for figure, suffixes in FIGURES.items():
             expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes[:-1]),
             report(
                 f"{OUT}/figures/{{experiment}}_{figure}.{suffixes[-1]}",
-                caption=f"../report/{figure}.rst",
+                caption=str(caption_file(figure)),
                 category="{experiment}",
                 labels={"figure": figure},
             ),
@@ -50,7 +53,7 @@ for figure, suffixes in FIGURES.items():
         params:
             code=step_digest("draw"),
             figure=figure,
-            labels=lambda w: experiment(w).shown("labels"),
+            beside=shown_beside(figure),
             scale=PROJECT.scale,
             out=lambda w, output: [f"--out {path}" for path in output],
         shell:

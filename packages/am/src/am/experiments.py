@@ -210,6 +210,11 @@ def _check_published(parts: Experiment, where: str) -> None:
     for entry in parts.published:
         if entry.metric not in {metric.label for metric in parts.evaluation.metrics}:
             raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
+        if entry.at_times and len(entry.at_times) != len(parts.evaluation.times):
+            raise ConfigError(
+                f"{where}: published: {len(entry.at_times)} values of at_times are given for '{entry.method}', the "
+                f"experiment asks for {len(parts.evaluation.times)} times"
+            )
         if entry.protocol is not None and entry.protocol != protocol:
             raise ConfigError(
                 f"{where}: published: the number for '{entry.method}' belongs to the protocol '{entry.protocol}', "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -17,6 +19,8 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+_ROUNDING = 0.02
+"""Relative: published means are rounded."""
 _ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 Outcome = Literal["reproduced", "better", "worse"]
 """What a comparison with a published number can come to."""
@@ -28,6 +32,9 @@ class Published(Settings):
     method: str = Field(description="name of the method in this project")
     metric: str = Field(description="name of the metric in metrics.csv")
     value: float | None = Field(default=None, description="absent only where it was not recovered")
+    at_times: tuple[float, ...] = Field(
+        default=(), description="the value at each time that the experiment asks for, if known; ``value`` is their mean"
+    )
     spread: float | None = Field(default=None, ge=0, description="one standard deviation, if one was published")
     spread_of: str | None = Field(default=None, description="what the spread is over: checkpoints, seeds, ...")
     confidence: Confidence
@@ -52,6 +59,10 @@ class Published(Settings):
             raise ValueError("a value is given unless, and only unless, the confidence is 'not recovered'")
         if (self.spread is None) != (self.spread_of is None):
             raise ValueError("spread and spread_of are given together or not at all")
+        if self.at_times and (
+            self.value is None or not math.isclose(fmean(self.at_times), self.value, rel_tol=_ROUNDING)
+        ):
+            raise ValueError(f"the mean of at_times is {fmean(self.at_times):.4g}, the value is {self.value}")
         return self
 
 

@@ -12,7 +12,9 @@ from am.config import ConfigError, nearest
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import read_snapshots
 from am.experiments import ResolvedExperiment
+from am.metrics.settings import DistanceSettings
 from am.results.figures.animation import animation
+from am.results.figures.bars import bars
 from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
 from am.results.figures.metric_over_iterations import metric_over_iterations
@@ -21,7 +23,8 @@ from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
 from am.results.figures.trajectories import trajectories
 from am.results.provenance import Origin, origin
-from am.results.tidy import read_history, read_losses, read_metrics
+from am.results.tables import summarise, summarise_times
+from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.runs import step_digest
 
 Draw = Callable[[ResolvedExperiment, Sequence[Path], Sequence[Path], Origin], None]
@@ -48,7 +51,9 @@ def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], ou
     for path in out:
         if path.suffix not in suffixes:
             raise ConfigError(f"{path}: the figure '{figure}' is written as {' or '.join(suffixes)}")
-    made_of = origin(inputs, step_digest("draw"), ["draw"], [experiment.asked("labels")])
+    shown = ("labels", "published") if figure == "bars" else ("labels",)
+    read = [*inputs, *(blocks_beside(_metrics(inputs)) if figure in _OVER_CELLS else ())]
+    made_of = origin(read, step_digest("draw"), ["draw"], [experiment.asked(*shown)])
     FIGURES[figure](experiment, inputs, out, made_of)
 
 
@@ -60,7 +65,7 @@ def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Seq
         experiment.labels(),
         metric.label,
         metric.axis,
-        read_metrics(path for path in inputs if path.name == "metrics.csv"),
+        read_metrics(_metrics(inputs)),
     )
     for path in out:
         save_figure(figure, path, made_of)
@@ -79,6 +84,23 @@ def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence
         save_figure(figure, path, made_of)
 
 
+def _bars(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    evaluation, labels = experiment.data.evaluation, experiment.labels()
+    metrics, floor = read_metrics(_named("metrics.csv", inputs)), read_metrics(_named("floor.csv", inputs))
+    blocks = read_blocks(blocks_beside(_metrics(inputs)))
+    distances = {one.label: one.axis for one in evaluation.metrics if isinstance(one, DistanceSettings)}
+    metrics = metrics[metrics["metric"].isin(list(distances))]
+    summary, over_time = (
+        table(experiment.name, metrics, floor, labels, blocks=blocks, higher=evaluation.higher)
+        for table in (summarise, summarise_times)
+    )
+    measured = [(name, quantity) for name, quantity in distances.items() if name in set(metrics["metric"])]
+    comparable = [one for one in experiment.published if not one.scale or experiment.scale in one.scale]
+    figure = bars(summary, over_time, labels, measured, _shown(evaluation.times), comparable)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
 def _losses(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
     files = _named("training.csv", inputs)
     frames = [read_losses(path).assign(method=_run(path, experiment), seed=_seed(path)) for path in files]
@@ -89,10 +111,8 @@ def _losses(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequenc
 
 def _histograms(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
     truth, models = _clouds(experiment, inputs)
-    times = experiment.data.evaluation.times
-    shown = [times[round(i * (len(times) - 1) / 4)] for i in range(5)] if len(times) > 5 else list(times)
     dataset = experiment.data.build_dataset()
-    figure = histograms(truth, models, shown, dataset.columns, dataset.unit)
+    figure = histograms(truth, models, _shown(experiment.data.evaluation.times), dataset.columns, dataset.unit)
     for path in out:
         save_figure(figure, path, made_of)
 
@@ -148,6 +168,15 @@ def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Sam
     return truth, models
 
 
+def _shown(times: Sequence[float]) -> list[float]:
+    """At most five of the times."""
+    return [times[round(i * (len(times) - 1) / 4)] for i in range(5)] if len(times) > 5 else list(times)
+
+
+def _metrics(inputs: Sequence[Path]) -> list[Path]:
+    return [path for path in inputs if path.name == "metrics.csv"]
+
+
 def _named(name: str, paths: Sequence[Path]) -> list[Path]:
     found = [path for path in paths if path.name == name]
     if not found:
@@ -173,6 +202,7 @@ def _seed(path: Path) -> int:
 FIGURES: Mapping[str, Draw] = {
     "iterations": _iterations,
     "times": _times,
+    "bars": _bars,
     "losses": _losses,
     "histograms": _histograms,
     "animation": _animation,
@@ -180,3 +210,5 @@ FIGURES: Mapping[str, Draw] = {
     "trajectories": _trajectories,
 }
 """Figures by name."""
+_OVER_CELLS = ("bars",)
+"""Those whose intervals hold the luck of cells too, which ``blocks.csv`` beside ``metrics.csv`` tells."""

@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING, Any
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
 from am.results.direction import in_words
+from am.results.figures.captions import caption
 from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
+from am.steps.draw import FIGURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CAPTIONS: Mapping[str, str] = {
-    "iterations": "The first metric against training iterations.",
-    "times": "The first metric at each time, with floor and controls.",
-    "losses": "Training losses.",
-    "histograms": "Where particles are: the truth above each model (first seed).",
-    "animation": "The same, moving.",
-    "grid": "Images at the last time: the truth above each model (first seed).",
-    "trajectories": "Where the first hundred particles go, from ring to dot, over the snapshots (first seed).",
-}
 _TYPES = {".png": "image/png", ".gif": "image/gif"}
 
 
@@ -61,14 +54,14 @@ def _experiment(experiment: ResolvedExperiment, results: Path) -> Iterator[str]:
         table = pd.read_csv(file, float_precision="round_trip", keep_default_na=False, na_values=[""])
         for metric, rows in table.groupby("metric", sort=False):
             yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
-    for name, caption in CAPTIONS.items():
+    for name in FIGURES:
         for suffix, kind in _TYPES.items():
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
             if figure.is_file():
-                content = base64.b64encode(figure.read_bytes()).decode()
+                content, words = base64.b64encode(figure.read_bytes()).decode(), _text(caption(name))
                 yield (
-                    f'<figure><img alt="{_text(caption)}" src="data:{kind};base64,{content}">'
-                    f"<figcaption>{_text(caption)} <code>{_text(figure.name)}</code></figcaption></figure>\n"
+                    f'<figure><img alt="{words}" src="data:{kind};base64,{content}">'
+                    f"<figcaption>{words} <code>{_text(figure.name)}</code></figcaption></figure>\n"
                 )
     yield "<h3>Settings</h3>"
     for config in sorted((results / experiment.name).glob("**/config.yaml")):
