@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,6 +199,25 @@ def test_what_is_not_a_mapping_of_plain_data_is_refused(
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["settings.yaml"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{0}: &{0} [{1}]", "{0}: &{0} {{k: [{1}]}}", "{0}: &{0} {{<<: [{1}]}}"],
+    ids=["lists", "mappings", "merge keys"],
+)
+def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path, line: str) -> None:
+    text = "a: &a {x: 1}\n"
+    for before, name in pairwise("abcdefghi"):
+        text += line.format(name, ", ".join([f"*{before}"] * 9)) + "\n"
+    with pytest.raises(ConfigError, match=r"settings\.yaml: with its aliases written out it holds more than 100,000"):
+        yaml(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: {c: *a}}\n"])
+def test_what_holds_itself_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="aliases"):
+        yaml(tmp_path, text)
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -124,13 +125,38 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _UniqueKeyLoader.yaml_implicit_resolvers
 
 
+MOST_VALUES = 100_000
+"""That a file may stand for, aliases written out: nine lines of aliases to aliases would make a billion."""
+
+
+def _values(node: yaml.Node, counted: dict[yaml.Node, float]) -> float:
+    """How many values a node stands for; infinitely many where it holds itself."""
+    if node not in counted:
+        counted[node] = math.inf
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = (part for entry in inner for part in (entry if isinstance(entry, tuple) else (entry,)))
+        counted[node] = 1 + sum(_values(part, counted) for part in parts)
+    return counted[node]
+
+
+def _plain(text: str) -> Any:
+    """The plain data that a YAML text stands for."""
+    loader = _UniqueKeyLoader(text)
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    if _values(node, {}) > MOST_VALUES:
+        raise ConfigError(f"with its aliases written out it holds more than {MOST_VALUES:,} values")
+    return loader.construct_document(node)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
     Raises
     ------
     ConfigError
-        The file is missing, is not YAML, gives a key twice, or is not a mapping.
+        The file is missing, is not YAML, gives a key twice, is not a mapping, or multiplies itself by aliases.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -141,7 +167,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:
-        data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
+        data = _plain(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except Exception as error:  # the loader also lets errors of int(), date() and the like pass

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -319,12 +320,28 @@ def as_sparse(table: AnnData) -> None:
     table.obsm["X_pca"] = sparse.csr_matrix(table.obsm["X_pca"])
 
 
+def as_columns(table: AnnData) -> None:
+    table.obsm["X_pca"] = sparse.csc_matrix(table.obsm["X_pca"])
+
+
+def in_fortran_order(table: AnnData) -> None:
+    table.obsm["X_pca"] = np.asfortranarray(table.obsm["X_pca"].astype(">f8"))
+
+
+def as_whole_categories(table: AnnData) -> None:
+    table.obs["day"] = pd.Categorical(table.obs["day"].astype("int8"))
+
+
 def without_genes(table: AnnData) -> None:
     table.X = None
 
 
 @pytest.mark.parametrize(
-    "change", [as_categories, as_nullable, as_words, in_single_precision, in_a_frame, as_sparse, without_genes]
+    "change",
+    [
+        *(as_categories, as_nullable, as_words, as_whole_categories),
+        *(in_single_precision, in_fortran_order, in_a_frame, as_sparse, as_columns, without_genes),
+    ],
 )
 def test_the_form_in_which_numbers_are_kept_changes_nothing(fit: Any, tmp_path: Path, change: Edit) -> None:
     table = translated(20)
@@ -361,6 +378,18 @@ def repeat_names(table: AnnData) -> None:
     table.obs_names = ["twin", "twin", *table.obs_names[2:]]
 
 
+def put_points(values: Callable[[Any], Any]) -> Edit:
+    def change(table: AnnData) -> None:
+        table.obsm["X_pca"] = values(table.obsm["X_pca"])
+
+    return change
+
+
+def as_a_frame_of_words(table: AnnData) -> None:
+    words = pd.Categorical(["one", "two"] * (len(table) // 2))
+    table.obsm["X_pca"] = pd.DataFrame({"a": table.obsm["X_pca"][:, 0], "b": words}, index=table.obs_names)
+
+
 REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
     ("no column", rename_column, (), "my.h5ad: obs has no column 'day'; it has: batch, note, hour"),
     ("one time", put(lambda _: 3), (), "all 60 cells have the time 3; two time points are the least"),
@@ -377,6 +406,21 @@ REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
     ("NaN", put_nan, (), "my.h5ad: X_pca: component 2 is not finite for 2 of 60 cells"),
     ("constant", put_constant, (), "my.h5ad: X_pca: component 2 is the same for all cells; use 1 dimensions"),
     ("names", repeat_names, (), "2 cells are called 'twin'; adata.obs_names_make_unique() tells them apart"),
+    ("complex", put_points(lambda x: x * 1j), (), "my.h5ad: X_pca holds something that is not a number"),
+    ("words in a frame", as_a_frame_of_words, (), "my.h5ad: X_pca holds something that is not a number"),
+    ("images", put_points(lambda x: x[:, :, None]), (), "X_pca has the shape (60, 2, 1), 60 cells by components"),
+    ("no components", put_points(lambda x: x[:, :0]), (), "X_pca has the shape (60, 0), 60 cells by components"),
+    ("huge", put_points(lambda x: x * 1e200), (), "X_pca: component 1 spans "),
+    ("tiny", put_points(lambda x: x * 1e-200), (), "between 1e-30 and 1e+30 is possible: choose other units"),
+    ("no course", put(lambda t: t.obs["day"] * 1e-300), (), "'day' of obs spans 5e-300"),
+    ("too long", put(lambda t: np.where(t.obs["day"] > 2, 1e308, -1e308)), (), "'day' of obs spans inf"),
+    (
+        "too close",
+        put(lambda t: t.obs["day"].replace(3, 2 + 1e-12)),
+        (),
+        "'day' of obs: 2.0 and 2.000000000001 are too close to be told apart in all 5",
+    ),
+    ("no cells", lambda t: t._inplace_subset_obs([]), (), "my.h5ad: it holds no cells"),
     ("basis", bool, ("--basis", "X_tsne"), "my.h5ad: obsm has no 'X_tsne'; it has: X_pca, X_umap"),
     ("no basis", lambda t: t.obsm.clear(), (), "obsm has no 'X_pca'; it has: none: try scanpy.pp.pca"),
     ("dimensions", bool, ("--dimensions", 3), "my.h5ad: X_pca has 2 components, 3 are asked for"),
@@ -428,6 +472,77 @@ def test_a_file_that_is_none_is_told(am: Any, tmp_path: Path, content: Any, expe
         path.write_bytes(content)
     assert expected in am("fit", path, "--time-key", "day", "--out", tmp_path / "out").sentence
     assert not (tmp_path / "out").exists()
+
+
+def by_itself(file: h5py.File) -> None:
+    file["obsm/X_pca"] = h5py.SoftLink("/obsm/X_pca")
+
+
+def elsewhere(file: h5py.File) -> None:
+    file["obsm/X_pca"] = h5py.ExternalLink("absent.h5", "/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        (
+            "obsm/X_pca",
+            np.zeros(60, [("a", float), ("b", float)]),
+            "my.h5ad: X_pca holds something that is not a number",
+        ),
+        ("obsm/X_pca", np.zeros((60, 2), "S3"), "my.h5ad: X_pca holds something that is not a number"),
+        ("obsm/X_pca", np.arange(100.0).reshape(50, 2), "X_pca has the shape (50, 2), 60 cells by components"),
+        ("obsm/X_pca", 1.0, "X_pca has the shape (), 60 cells by components"),
+        ("obsm/X_pca", by_itself, "my.h5ad: not a whole h5ad file"),
+        ("obsm/X_pca", elsewhere, "my.h5ad: not a whole h5ad file"),
+        ("obsm", np.zeros(3), "my.h5ad: not a whole h5ad file"),
+        ("obs", np.zeros(60), "my.h5ad: obs is no table of cells"),
+        ("obs", np.zeros(60, [("day", float)]), "my.h5ad: obs is no table of cells"),
+        ("obs/day", np.zeros(3), "my.h5ad: not a whole h5ad file"),
+        ("obs/day", np.zeros((60, 2)), "my.h5ad: not a whole h5ad file"),
+        ("obs/day", np.zeros(60, complex), "'day' of obs must hold numbers, such as days; it holds complex ones"),
+    ],
+)
+def test_what_only_h5py_can_write_is_told(
+    fit: Any, am: Any, tmp_path: Path, name: str, value: Any, expected: str
+) -> None:
+    table, path = translated(20), tmp_path / "my.h5ad"
+    table.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if callable(value):
+            value(file)
+        else:
+            file[name] = value
+    assert expected in fit(table).sentence
+    assert not (tmp_path / "out").exists()
+
+
+NAMES = [
+    "with space",
+    "'quoted'",
+    '"double"',
+    "$(touch ran)",
+    "a;touch ran",
+    "-dash",
+    "día*?[a]",
+    "two\nlines",
+    "%d{x}",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_may_be_called_anything(am: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    translated(10).write_h5ad(tmp_path / f"{name}.h5ad")
+    write_yaml(SMALL, tmp_path / "settings.yaml")
+    told = am("fit", "--time-key", "day", "--settings", "settings.yaml", "--iterations", 1, "--", f"{name}.h5ad")
+    assert told.code == 0, told
+    assert read_h5ad(tmp_path / f"{name}_am" / f"{name}_am.h5ad").obsm["X_am_velocity"].shape == (30, 2)
+    assert am("explain", "--", f"{name}_am/trajectories.png").code == 0
+    absent = am("fit", "--time-key", "day", "--", f"absent {name}.h5ad").sentence
+    assert absent == f"absent {name}.h5ad: no such file of data".replace("\n", " ")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.h5ad", f"{name}_am", "settings.yaml"}
 
 
 def test_settings_that_are_wrong_are_told(fit: Any, tmp_path: Path) -> None:

@@ -496,6 +496,26 @@ def test_an_entry_that_is_not_valid_is_refused(tmp_path: Path, change: dict[str,
     assert str(caught.value).startswith(f"{registry}: {expected}")
 
 
+@pytest.mark.parametrize(
+    "name", ["../f", "..", "a/f", "/f", "-f", ".f", "f g", "f;g", "$(f)", "f\n", "'f'", "", "\u202ef"]
+)
+def test_a_file_has_a_plain_name(tmp_path: Path, name: str) -> None:
+    file = {"urls": ["https://example.org/f"], "sha256": "0" * 64}
+    registry = tmp_path / "registry.yaml"
+    write_yaml({"a": {"title": "t", "licence": "l", "citation": "c", "files": {name: file}}}, registry)
+    with pytest.raises(ConfigError, match=r"(?s): a: files\..*: string should match pattern"):
+        find_file(registry, "a", name)
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe", "."])
+def test_an_address_that_never_ends_is_no_file(tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    endless = RemoteFile(urls=(f"file://{tmp_path / place}",), sha256="0" * 64)
+    with pytest.raises(RetrieveError, match="is no file"):
+        retrieve(endless, tmp_path / "out" / "f", pause=0)
+    assert not (tmp_path / "out" / "f").exists()
+
+
 def test_the_git_blob_is_what_git_says(server: Server, tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(CONTENT)
     wanted = RemoteFile(urls=(server.url("good"),), git_blob=git_blob(tmp_path / "copy"))

@@ -16,6 +16,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from am.config import ConfigError
+from am.data.embryoid import read_embryoid
 from am.data.snapshots import DataError, read_snapshots
 from am.datasets import embryoid, embryoid_mini, myoblast
 from am.datasets.cells import CellDataset, Cells
@@ -316,9 +317,6 @@ def test_files_that_are_not_what_they_should_be_are_refused(folder: Path, monkey
         path.write_bytes(content)
         with pytest.raises(DataError, match="no npz file with the arrays X and ts"):
             embryoid_mini.DATASET(embryoid_mini.Settings()).population()
-    np.savez(path, X=np.zeros((5, 3)), ts=np.arange(1, 6))  # there is no time point 5
-    with pytest.raises(DataError, match="no npz file with the arrays X and ts"):
-        embryoid_mini.DATASET(embryoid_mini.Settings()).population()
     path.write_bytes(myoblast.FILE.read_bytes()[:-1])
     monkeypatch.setattr(myoblast, "FILE", path)
     with pytest.raises(DataError, match="is not the file that this library was made with"):
@@ -350,3 +348,23 @@ def test_action_matching_brings_cells_that_it_never_saw_to_the_next_time(name: s
         before.append(energy_distance(x, y))
         after.append(energy_distance(moved.x[1], y, None if moved.log_weight is None else moved.log_weight[1]))
     assert np.mean(after) < np.mean(before) / 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"ts": STEPS[:-1]}, "no cells with a time each"),
+        ({"ts": STEPS - 1}, "ts must hold whole numbers from 0 to 4"),
+        ({"ts": STEPS + 1}, "ts must hold whole numbers from 0 to 4"),
+        ({"ts": STEPS / 4}, "ts must hold whole numbers from 0 to 4"),
+        ({"ts": STEPS.astype(str)}, "ts must hold whole numbers from 0 to 4"),
+        ({"X": np.zeros(len(STEPS))}, "no cells with a time each"),
+        ({"X": np.zeros((len(STEPS), 8), complex)}, "X of complex128"),
+        ({"X": np.full((len(STEPS), 8), "a")}, "X of <U1"),
+        ({"X": np.full((len(STEPS), 8), None)}, "no npz file with the arrays X and ts .*allow_pickle=False"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, cells: Floats, arrays: Any, expected: str) -> None:
+    np.savez(tmp_path / "cells.npz", **{"X": cells, "ts": STEPS, **arrays})
+    with pytest.raises(DataError, match=expected):
+        read_embryoid(tmp_path / "cells.npz")

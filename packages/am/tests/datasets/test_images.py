@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -223,6 +224,55 @@ def test_pickles_that_would_run_code_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(DataError, match=r"data_batch_1: .*only arrays are allowed"):
         read_cifar10(archive)
     assert not Path("trapped").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02h\x05.",  # what was never remembered
+        b"\x80\x02\x82\x05.",  # an extension
+        b"\x80\x02}(]Nu.",  # a list as a key
+        b"\x80\x04\x8e" + (1 << 62).to_bytes(8, "little") + b"a.",  # more bytes than there are in the world
+        b"cnumpy\nndarray\n(tR.",
+    ],
+)
+def test_pickles_of_any_mischief_are_refused(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo(f"{FOLDER}/data_batch_1")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(DataError, match=r"data_batch_1: (not a batch of images|holds no data)") as caught:
+        read_cifar10(archive)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../../../../../../etc/passwd", f"{FOLDER}/data_batch_1", "data_batch_1"]
+)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_a_batch_that_is_no_file_is_not_followed(tmp_path: Path, kind: bytes, target: str) -> None:
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo(f"{FOLDER}/data_batch_1")
+        member.type, member.linkname = kind, target
+        tar.addfile(member)
+    with pytest.raises(DataError, match="data_batch_1: there is no such batch in the archive"):
+        read_cifar10(archive)
+
+
+def test_nothing_of_an_archive_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    archive = pack(tmp_path)
+    with tarfile.open(tmp_path / "more.tar", "w") as tar, tarfile.open(archive) as batches:
+        for name in ("../outside", str(tmp_path / "absolute")):
+            tar.addfile(tarfile.TarInfo(name))
+        for member in batches:
+            tar.addfile(member, batches.extractfile(member))
+    archive.write_bytes(gzip.compress((tmp_path / "more.tar").read_bytes()))
+    assert read_cifar10(archive)[2] == 5 * BATCH
+    assert {path.name for path in tmp_path.rglob("*")} == {"here", "more.tar", archive.name}
 
 
 def test_archives_that_are_cut_off_or_no_archives_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,23 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     assert "not a whole safetensors file" in refusal(tmp_path / "a")
+
+
+@pytest.mark.parametrize("facts", ["{", "[1]", "[" * 100_000], ids=["cut", "a list", "deep"])
+def test_a_header_without_facts_is_refused(tmp_path: Path, facts: str) -> None:
+    save_file({}, tmp_path / "a", {"about": facts, "sha256": sha256(facts.encode()).hexdigest()})
+    assert "its header holds no facts as JSON" in refusal(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn, torch.complex64, torch.bool, torch.int64])
+def test_numbers_of_every_kind_are_read_as_written(tmp_path: Path, kind: torch.dtype) -> None:
+    tensors = {"a": torch.tensor([0.0, 1.0, 2.0]).to(kind), "b": torch.tensor(1.0).to(kind)}
+    write_tensors(tmp_path / "a", tensors)
+    read, _ = read_tensors(tmp_path / "a")
+    assert all(
+        torch.equal(read[name].to(torch.complex64), tensor.to(torch.complex64)) for name, tensor in tensors.items()
+    )
+    assert {tensor.dtype for tensor in read.values()} == {kind}
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -54,16 +54,18 @@ def read_cifar10(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], i
 
 def _batch(tar: tarfile.TarFile, name: str, archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     where = f"{archive}: {FOLDER}/{name}"
-    try:
-        file = tar.extractfile(f"{FOLDER}/{name}")
-    except KeyError:
-        file = None
+    member = next((member for member in tar.getmembers() if member.name == f"{FOLDER}/{name}"), None)
+    file = tar.extractfile(member) if member and member.isreg() else None  # a link may lead to itself
     if file is None:
         raise DataError(f"{where}: there is no such batch in the archive")
     try:
         content = _ArraysOnly(file, encoding="bytes").load()
-    except (pickle.UnpicklingError, ValueError, IndexError, AttributeError, TypeError, ImportError) as error:
-        raise DataError(f"{where}: not a batch of images ({error})") from None
+    except (EOFError, OSError, zlib.error):
+        raise
+    except Exception as error:  # whoever writes a pickle chooses what it raises
+        raise DataError(
+            f"{where}: not a batch of images ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
     if not isinstance(content, dict) or not {b"data", b"labels"} <= content.keys():
         raise DataError(f"{where}: holds no data and labels")
     pixels, label = np.asarray(content[b"data"]), np.asarray(content[b"labels"])

@@ -19,11 +19,17 @@ def read_embryoid(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     Raises
     ------
     DataError
-        The file is no such archive.
+        The file is no such archive, or what it holds is something else.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            x, step = np.asarray(file["X"], np.float64), np.asarray(file["ts"], np.int64)
-        return x, np.array(TIMES)[step]
+            x, step = file["X"], file["ts"]
     except Exception as error:  # numpy and zipfile raise many kinds
         raise DataError(f"{path}: no npz file with the arrays X and ts ({' '.join(str(error).split())})") from None
+    if x.dtype.kind not in "fiu" or x.ndim != 2 or step.shape != (len(x),):
+        raise DataError(
+            f"{path}: X of {x.dtype} and shape {x.shape}, ts of shape {step.shape}: no cells with a time each"
+        )
+    if not np.isin(step, range(len(TIMES))).all():
+        raise DataError(f"{path}: ts must hold whole numbers from 0 to {len(TIMES) - 1}")
+    return x.astype(np.float64), np.array(TIMES)[step.astype(np.int64)]

@@ -10,6 +10,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from am.config import ConfigError, Settings, nearest, parse, read_yaml
 
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+"""A name alone: it leads to no other folder, and means nothing to a shell."""
 Url = Annotated[str, Field(pattern=r"^(https?|file)://")]
 
 
@@ -31,6 +33,8 @@ class RemoteFile(Settings):
 
     def fault(self, path: Path) -> str | None:
         """What is wrong with the file at ``path``, in a few words; None where nothing is."""
+        if path.exists() and not path.is_file():
+            return "is no file"
         size = path.stat().st_size
         if self.bytes is not None and size != self.bytes:
             return f"has {size} bytes, expected {self.bytes}"
@@ -51,7 +55,7 @@ class Source(Settings):
     title: str
     licence: str
     citation: str
-    files: dict[str, RemoteFile] = Field(min_length=1)
+    files: dict[FileName, RemoteFile] = Field(min_length=1)
 
 
 def read_registry(path: Path) -> dict[str, Source]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Cells without which a time point says too little."""
+CLOSEST = 1e-6
+"""Part of the whole course that must lie between two time points."""
+LARGEST = 1e30
+"""What is written in single precision, and its square in double, stays finite below it."""
 COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight")
 EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
 
@@ -61,13 +65,16 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     DataError
         The file is missing or corrupt, or its cells do not make a time course: says why.
     """
+    import pandas as pd
     from anndata.io import read_elem
 
     with _opened(path) as file:
         obs: pd.DataFrame = read_elem(file["obs"])
-        keys = list(file.get("obsm", ()))
+        keys = list(file["obsm"].keys()) if "obsm" in file else []
         key = basis if basis in keys else f"X_{basis}"
         embedding = read_elem(file["obsm"][key]) if key in keys else None
+    if not isinstance(obs, pd.DataFrame):
+        raise DataError(f"{path}: obs is no table of cells")
     if not len(obs):
         raise DataError(f"{path}: it holds no cells")
     if not obs.index.is_unique:
@@ -88,7 +95,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     if counts.min() < FEWEST:
         few = counts.argmin()
         raise DataError(f"{path}: the time {times[few]:g} has {counts[few]} cells; {FEWEST} are the least")
-    x = _components(embedding, dimensions, f"{path}: {key}")
+    _check_times(times, f"{path}: the column '{time_key}' of obs")
+    x = _components(embedding, len(obs), dimensions, f"{path}: {key}")
     return TimeCourse(x, time, key)
 
 
@@ -145,6 +153,8 @@ def _numbers(column: pd.Series, what: str) -> Floats:
     missing = int(words.isna().sum())
     if missing:
         raise DataError(f"{what} is missing for {missing} of {len(words)} cells")
+    if words.dtype.kind == "c":
+        raise DataError(f"{what} must hold numbers, such as days; it holds complex ones")
     numbers = pd.to_numeric(words, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     bad = ~np.isfinite(numbers)
     if bad.any():
@@ -152,13 +162,36 @@ def _numbers(column: pd.Series, what: str) -> Floats:
     return numbers
 
 
-def _components(embedding: Any, dimensions: int | None, what: str) -> Points:
-    dense = embedding.toarray() if hasattr(embedding, "toarray") else embedding
+def _check_times(times: Floats, what: str) -> None:
+    """Refuse times that single precision, between 0 and 1, cannot tell apart."""
+    with np.errstate(over="ignore"):
+        _check_span(float(times[-1] - times[0]), what)
+    gaps = np.diff(times) / (times[-1] - times[0])
+    if gaps.min() < CLOSEST:
+        i = int(gaps.argmin())
+        raise DataError(
+            f"{what}: {times[i]!s} and {times[i + 1]!s} are too close to be told apart in all {times[-1] - times[0]:g}"
+        )
+
+
+def _check_span(span: float, what: str) -> None:
+    if not 1 / LARGEST < span < LARGEST:
+        raise DataError(
+            f"{what} spans {span:g}, between {1 / LARGEST:g} and {LARGEST:g} is possible: choose other units"
+        )
+
+
+def _components(embedding: Any, cells: int, dimensions: int | None, what: str) -> Points:
+    dense = np.asarray(embedding.toarray() if hasattr(embedding, "toarray") else embedding)
     try:
-        x = np.asarray(dense, dtype=None if getattr(dense, "dtype", None) == np.float32 else np.float64)
+        if dense.dtype.kind == "c":
+            raise TypeError
+        x: Points = np.asarray(dense, None if dense.dtype == np.float32 else np.float64)
     except (ValueError, TypeError):
         raise DataError(f"{what} holds something that is not a number") from None
     x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or len(x) != cells or not x.shape[1]:
+        raise DataError(f"{what} has the shape {x.shape}, {cells} cells by components are needed")
     if dimensions is not None and dimensions > x.shape[1]:
         raise DataError(f"{what} has {x.shape[1]} components, {dimensions} are asked for")
     x = x[:, :dimensions]
@@ -166,8 +199,10 @@ def _components(embedding: Any, dimensions: int | None, what: str) -> Points:
         bad = int((~np.isfinite(x[:, i])).sum())
         if bad:
             raise DataError(f"{what}: component {i + 1} is not finite for {bad} of {len(x)} cells")
-        if np.ptp(x[:, i]) == 0:
+        low, high = float(x[:, i].min()), float(x[:, i].max())
+        if low == high:
             raise DataError(
                 f"{what}: component {i + 1} is the same for all cells{f'; use {i} dimensions' if i else ''}"
             )
+        _check_span(max(-low, high, high - low), f"{what}: component {i + 1}")
     return x

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -58,7 +59,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     facts = metadata.get("about", "{}")
     if metadata.get("sha256") != _digest(tensors, facts):
         raise CheckpointError(f"{path}: its content does not match its digest; delete it to train again")
-    return tensors, json.loads(facts)
+    try:
+        about = json.loads(facts)
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{path}: its header holds no facts as JSON; delete it to train again")
+    return tensors, about
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -89,5 +96,5 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         state.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        state.update(tensor.numpy().data if tensor.numel() else b"")
+        state.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
     return state.hexdigest()
