@@ -71,6 +71,7 @@ FIGURES = {
     "iterations": ["pdf", "png"],
     "times": ["pdf", "png"],
     "bars": ["pdf", "png"],
+    "ranks": ["pdf", "png"],
     "losses": ["pdf", "png"],
     "histograms": ["pdf", "png"],
     "animation": ["gif"],
@@ -92,6 +93,7 @@ def figures_of(experiment):
         "animation": not images,
         "grid": images,
         "bars": snapshots,
+        "ranks": len(experiment.seeds) > 1 and sum(not label.control for label in experiment.labels()) > 1,
         "trajectories": snapshots and start == "first",
     }
     return [name for name in FIGURES if wanted.get(name, True)]
@@ -111,6 +113,7 @@ def shown_in(figure):
             "iterations": every_run("history.csv", e, trained=True) + untrained + [f"{OUT}/{e.name}/floor.csv"],
             "times": measured,
             "bars": measured,
+            "ranks": every_run("metrics.csv", e),
             "losses": every_run("training.csv", e, trained=True),
         }.get(figure, [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first])
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from am.config import ConfigError
-from am.steps.leaderboard import board, leaderboard
+from am.steps.leaderboard import across, board, leaderboard
 
 ROOT = Path(__file__).parents[4]
 NAN = float("nan")
@@ -37,7 +37,9 @@ def pairs() -> pd.DataFrame:
         ("mmd", "NEAR", "ALIKE", NAN),
         ("energy", "NEAR", "ALIKE", "ALIKE"),
     ]
-    return pd.DataFrame(rows, columns=["metric", "method", "other", "nearer"])
+    frame = pd.DataFrame(rows, columns=["metric", "method", "other", "nearer"])
+    signs = (frame["nearer"] == frame["other"]).map({True: 1.0, False: -1.0})
+    return frame.assign(difference=signs, low=signs - 0.5, high=signs + 0.5)
 
 
 def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
@@ -46,8 +48,8 @@ def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
     ][2:]
     assert [(rank.strip("| "), title) for rank, title in lines] == [
         ("—", "*control: oracle*"),
-        ("1", "near"),
-        ("1", "alike"),
+        ("1 to 2", "near"),
+        ("1 to 2", "alike"),
         ("—", "once"),
         ("3", "far"),
     ]
@@ -62,6 +64,19 @@ def test_the_best_stands_first_whichever_way_is_better() -> None:
         "alike",
         "near",
         "*control: oracle*",
+    ]
+
+
+def test_places_are_counted_across_experiments() -> None:
+    other = pairs().replace({"FAR": "NEAR", "NEAR": "FAR"})[:2]  # where FAR is the nearest, and ALIKE and NEAR are not
+    alone = pairs()[2:3].assign(other="ONCE")
+    files = [Path(name) for name in "abc"]
+    text = across(dict.fromkeys(files, table()), dict(zip(files, (pairs(), other, alone), strict=True)))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    assert rows == [
+        ["alike", "2", "2", "0.25"],
+        ["near", "3", "2", "0.33"],
+        ["far", "2", "1", "0.50"],
     ]
 
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None) -> dict[str, Any]:
-    """Mean over seeds with a 95 % interval, undefined (NaN) for one seed: mean, low, high, seeds, seeds_sd, cells_se.
+def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None, level: float = 0.95) -> dict[str, Any]:
+    """Mean over seeds with an interval, undefined (NaN) for one seed: mean, low, high, seeds, seeds_sd, cells_se.
 
     Without ``blocks`` it is Student's interval over seeds. With them, so is the one over the points that all seeds
     share, and the squares of the half-widths of both are added.
@@ -21,15 +21,17 @@ def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None) ->
         One value a seed.
     blocks
         The mean over the same seeds, measured without one block of points after another.
+    level
+        Of the interval.
     """
     count = len(seeds)
     mean = float(seeds.mean(skipna=False)) if count else math.nan
     spread = float(seeds.to_numpy(float).std(ddof=1)) if count > 1 else math.nan
-    half = _student(count) * spread / math.sqrt(count) if count > 1 else math.nan
+    half = _student(count, level) * spread / math.sqrt(count) if count > 1 else math.nan
     shared = math.nan
     if blocks is not None and len(blocks) > 1:
         shared = jackknife_error(blocks)
-        half = math.hypot(half, _student(len(blocks)) * shared)
+        half = math.hypot(half, _student(len(blocks), level) * shared)
     return {
         "mean": mean,
         "low": mean - half,
@@ -40,11 +42,11 @@ def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None) ->
     }
 
 
-def _student(count: int) -> float:
-    """How many standard errors 95 % are, where those come from so many values."""
+def _student(count: int, level: float) -> float:
+    """How many standard errors an interval reaches, where those come from so many values."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, count - 1))
+    return float(t.ppf((1 + level) / 2, count - 1))
 
 
 def jackknife_error(blocks: pd.Series[float]) -> float:

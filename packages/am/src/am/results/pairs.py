@@ -24,6 +24,7 @@ def compare_pairs(
     labels: Sequence[Label],
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """One row a metric and pair of methods, controls left out: the mean over seeds of the difference of their values.
 
@@ -40,6 +41,8 @@ def compare_pairs(
         Rows of ``blocks.csv``.
     higher
         Metrics of which higher values are better.
+    level
+        Of the intervals.
     """
     import pandas as pd
 
@@ -55,7 +58,7 @@ def compare_pairs(
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
-            found = estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other])
+            found = estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other], level)
             low, high = found["low"], found["high"]
             nearer = method if ahead(low, high, 0, 0, better) else other if ahead(0, 0, low, high, better) else ""
             key = (experiment, metric, method, other)

@@ -17,12 +17,15 @@ from am.results.figures.animation import animation
 from am.results.figures.bars import bars
 from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
+from am.results.figures.method_ranks import method_ranks
 from am.results.figures.metric_over_iterations import metric_over_iterations
 from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
 from am.results.figures.trajectories import trajectories
+from am.results.pairs import compare_pairs
 from am.results.provenance import Origin, origin
+from am.results.ranks import ranks, together
 from am.results.tables import summarise, summarise_times
 from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.runs import step_digest
@@ -86,17 +89,28 @@ def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence
 
 def _bars(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
     evaluation, labels = experiment.data.evaluation, experiment.labels()
-    metrics, floor = read_metrics(_named("metrics.csv", inputs)), read_metrics(_named("floor.csv", inputs))
-    blocks = read_blocks(blocks_beside(_metrics(inputs)))
-    distances = {one.label: one.axis for one in evaluation.metrics if isinstance(one, DistanceSettings)}
-    metrics = metrics[metrics["metric"].isin(list(distances))]
+    metrics, blocks, distances = _distances(experiment, inputs)
+    floor = read_metrics(_named("floor.csv", inputs))
     summary, over_time = (
         table(experiment.name, metrics, floor, labels, blocks=blocks, higher=evaluation.higher)
         for table in (summarise, summarise_times)
     )
-    measured = [(name, quantity) for name, quantity in distances.items() if name in set(metrics["metric"])]
     comparable = [one for one in experiment.published if not one.scale or experiment.scale in one.scale]
-    figure = bars(summary, over_time, labels, measured, _shown(evaluation.times), comparable)
+    figure = bars(summary, over_time, labels, [*distances.items()], _shown(evaluation.times), comparable)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _ranks(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    labels, higher = experiment.labels(), experiment.data.evaluation.higher
+    metrics, blocks, distances = _distances(experiment, inputs)
+    levels = 0.95, together(sum(not label.control for label in labels))
+    tables = [compare_pairs(experiment.name, metrics, labels, blocks, higher, level) for level in levels]
+    found = {
+        name: tuple(ranks(pairs[pairs["metric"] == name], "higher" if name in higher else "lower") for pairs in tables)
+        for name in distances
+    }
+    figure = method_ranks({name: (each, both) for name, (each, both) in found.items()}, labels, distances)
     for path in out:
         save_figure(figure, path, made_of)
 
@@ -168,6 +182,17 @@ def _clouds(experiment: ResolvedExperiment, inputs: Sequence[Path]) -> tuple[Sam
     return truth, models
 
 
+def _distances(
+    experiment: ResolvedExperiment, inputs: Sequence[Path]
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Rows of distances in ``metrics.csv`` and ``blocks.csv``, and what each of them is, by name."""
+    metrics, blocks = read_metrics(_named("metrics.csv", inputs)), read_blocks(blocks_beside(_metrics(inputs)))
+    distances = {one.label: one.axis for one in experiment.data.evaluation.metrics if isinstance(one, DistanceSettings)}
+    there = set(metrics["metric"])
+    distances = {name: quantity for name, quantity in distances.items() if name in there}
+    return metrics[metrics["metric"].isin(list(distances))], blocks, distances
+
+
 def _shown(times: Sequence[float]) -> list[float]:
     """At most five of the times."""
     return [times[round(i * (len(times) - 1) / 4)] for i in range(5)] if len(times) > 5 else list(times)
@@ -203,6 +228,7 @@ FIGURES: Mapping[str, Draw] = {
     "iterations": _iterations,
     "times": _times,
     "bars": _bars,
+    "ranks": _ranks,
     "losses": _losses,
     "histograms": _histograms,
     "animation": _animation,
@@ -210,5 +236,5 @@ FIGURES: Mapping[str, Draw] = {
     "trajectories": _trajectories,
 }
 """Figures by name."""
-_OVER_CELLS = ("bars",)
+_OVER_CELLS = ("bars", "ranks")
 """Those whose intervals hold the luck of cells too, which ``blocks.csv`` beside ``metrics.csv`` tells."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -12,17 +14,26 @@ from am.results.direction import in_words
 from am.results.files import write_text
 from am.results.numbers import interval, number
 from am.results.pairs import COLUMNS
+from am.results.ranks import ranks
 from am.results.tables import markdown_table
 
 _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 _INTRODUCTION = """# Leaderboard
 
 Made by `am leaderboard` from the tables of `results/expected/`; a test compares the two. Each experiment at each scale
-is ranked by its leading metric; lower is better, unless it is said beside it. A method's rank is one more than the
-number of methods that are nearer to the truth when the two are compared by the same seeds on the same points, beyond
-the luck of both, so that those that cannot be told apart share a rank. One seed has no interval and no rank, controls
-bound the others and have none. NFE counts evaluations of the learned field for all samples together; costs are empty
-where metrics were committed without their provenance.
+is ranked by its leading metric; lower is better, unless it is said beside it. Two methods are compared by the same
+seeds on the same points, beyond the luck of both. A method's rank is one more than the number of methods that are
+nearer to the truth, to the number of methods that it is not nearer than, itself among them: those that cannot be told
+apart share ranks. One seed has no interval and no rank, controls bound the others and have none. NFE counts
+evaluations of the learned field for all samples together; costs are empty where metrics were committed without their
+provenance.
+"""
+_ACROSS = """## Across experiments
+
+Methods that took part in several: in how many of them no other is told to be nearer to the truth, and their mean place
+by the means alone, from 0 for the first to 1 for the last. Experiments are few, some share their cells, and settings of
+a method differ between them: this is a summary of what follows, no test of its own.
+
 """
 _SUBMITTING = """## To submit a row
 
@@ -49,7 +60,7 @@ def leaderboard(kept: Path, out: Path) -> None:
     boards = [board(f"{file.stem} ({file.parents[1].name})", table, pairs[file]) for file, table in means.items()]
     if not boards:
         raise ConfigError(f"{kept}: there are no tables to rank methods by")
-    write_text("\n".join([_INTRODUCTION, *boards, _SUBMITTING]), out)
+    write_text("\n".join([_INTRODUCTION, across(means, pairs), *boards, _SUBMITTING]), out)
 
 
 def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
@@ -61,9 +72,10 @@ def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     table = table[(table["metric"] == metric) & (table["seeds"] > 0)]
     table = table.sort_values("mean", kind="stable", ascending=better == "lower")
     leading = pairs[pairs["metric"] == metric] if pairs is not None else pd.DataFrame(columns=COLUMNS)
+    places = ranks(leading, better).set_index("method")
     rows = [
         [
-            _rank(row, leading),
+            _rank(row, places),
             f"*control: {row['title']}*" if row["control"] else row["title"],
             interval(row["mean"], row["low"], row["high"], row["seeds"]),
             str(row["seeds"]),
@@ -76,9 +88,35 @@ def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     return f"## {title}\n\nMetric: {metric}{in_words(better)}. Floor: {floor}.\n\n{markdown_table(_HEAD, rows)}"
 
 
-def _rank(row: Any, pairs: pd.DataFrame) -> str:
+def _rank(row: Any, places: pd.DataFrame) -> str:
     if row["control"] or pd.isna(row["low"]):
         return "—"
-    mine = (pairs["method"] == row["method"]) | (pairs["other"] == row["method"])
-    lost = mine & pairs["nearer"].notna() & (pairs["nearer"] != row["method"])
-    return str(1 + int(lost.sum()))
+    if row["method"] not in places.index:
+        return "1"  # there is no other
+    low, high = places.loc[row["method"], ["low", "high"]]
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def across(means: Mapping[Path, pd.DataFrame], pairs: Mapping[Path, pd.DataFrame | None]) -> str:
+    """The part of the page about methods in several experiments, from the tables and pairs of each."""
+    found: dict[str, list[tuple[bool, float]]] = {}
+    titles: dict[str, str] = {}
+    for name, table in means.items():
+        metric, better = table.iloc[0][["metric", "better"]]
+        theirs = pairs[name]
+        if theirs is None:
+            continue
+        told = theirs[(theirs["metric"] == metric) & theirs["low"].notna()]
+        titles |= dict(zip(table["method"], table["title"], strict=True))
+        places = ranks(told, better)
+        for row in places.to_dict("records"):
+            found.setdefault(row["method"], []).append((row["low"] == 1, (row["rank"] - 1) / (len(places) - 1)))
+    several = {method: places for method, places in found.items() if len(places) > 1}
+    rows = sorted(
+        [
+            (fmean(place for _, place in places), titles[method], len(places), sum(first for first, _ in places))
+            for method, places in several.items()
+        ]
+    )
+    cells = [[title, str(count), str(first), f"{place:.2f}"] for place, title, count, first in rows]
+    return _ACROSS + markdown_table(["method", "experiments", "none told to be nearer", "mean place"], cells)
