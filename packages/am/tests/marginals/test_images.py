@@ -173,6 +173,18 @@ def test_grey_is_the_guess_of_colours() -> None:
     torch.testing.assert_close(guess, grey[:, None].expand_as(guess))
 
 
+def test_a_condition_can_be_shown_as_it_is_given() -> None:
+    one, x, guess = guessed("superresolution")
+    shown = one.from_condition(x, guessed=False)
+    assert torch.equal(shown[:, :SIZE], x[:, SIZE:])
+    assert torch.equal(shown[:, SIZE:], x[:, SIZE:])
+    assert torch.equal(one.from_condition(x), torch.cat([guess.flatten(1), x[:, SIZE:]], 1))
+    one, x, _ = guessed("inpainting")
+    assert torch.equal(one.from_condition(x, guessed=False)[:, :SIZE], x[:, SIZE : 2 * SIZE])
+    one, x, grey = guessed("colorization")
+    assert torch.equal(one.from_condition(x, guessed=False)[:, :SIZE], grey.flatten(1))
+
+
 @pytest.mark.parametrize("task", CONDITIONAL)
 def test_pixels_are_free_where_they_move(task: str) -> None:
     one, x, _ = guessed(task)

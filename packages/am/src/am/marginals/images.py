@@ -156,9 +156,13 @@ class GuessedPath(ImagePath):
         """1 where a pixel is not known, else 0: (n, d) -> (n, c h w), or (1, c h w) where all points are alike."""
         return x.new_ones(1, self.size)
 
-    def from_condition(self, x: Tensor) -> Tensor:
-        """The guess, beside the condition: (n, d) -> (n, d)."""
-        return torch.cat([self.guess(x), x[:, self.size :]], 1)
+    def shown(self, x: Tensor) -> Tensor:
+        """The condition as a picture: (n, d) -> (n, c h w)."""
+        return x[:, self.size : 2 * self.size]
+
+    def from_condition(self, x: Tensor, guessed: bool = True) -> Tensor:
+        """The guess, or the condition as it is, beside the condition: (n, d) -> (n, d)."""
+        return torch.cat([self.guess(x) if guessed else self.shown(x), x[:, self.size :]], 1)
 
     def without_images(self) -> Self:
         """The path without what it ends in: how its points are laid out."""
@@ -180,6 +184,10 @@ class Colorization(GuessedPath):
     def guess(self, x: Tensor) -> Tensor:
         """Grey in all channels: (n, d) -> (n, c h w)."""
         return x[:, self.size :].repeat(1, self.image_shape[0])
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The same: (n, d) -> (n, c h w)."""
+        return self.guess(x)
 
 
 class Superresolution(GuessedPath):

@@ -67,6 +67,9 @@ class ScoredMarginals(Marginals, Protocol):
 class ConditionedMarginals(Marginals, Protocol):
     """Some coordinates never move, and the others are conditioned on them."""
 
-    def from_condition(self, x: Tensor) -> Tensor:
-        """What coordinates that never move tell of the others without anything learned: (n, d) -> (n, d)."""
+    def from_condition(self, x: Tensor, guessed: bool = True) -> Tensor:
+        """What coordinates that never move tell of the others without anything learned: (n, d) -> (n, d).
+
+        ``guessed``: as well as it can be told so; else as they stand there.
+        """
         ...

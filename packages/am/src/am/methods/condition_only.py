@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from am.config import Settings as Base
 from am.methods.contract import Method, Prediction
 
 if TYPE_CHECKING:
@@ -13,6 +16,15 @@ if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
 
 
+class Settings(Base):
+    """How a condition is made an image."""
+
+    guessed: bool = Field(
+        default=True,
+        description="known pixels where they stand and the nearest of them between; else the condition as it is given",
+    )
+
+
 class ConditionOnly(Method):
     """What the condition tells without anything learned: any method should do better.
 
@@ -20,6 +32,8 @@ class ConditionOnly(Method):
     given, nothing moves.
     """
 
+    settings_type = Settings
+    settings: Settings
     title = "condition only"
     control = True
     uses_truth = True  # of the path it takes how points are laid out, and no image
@@ -37,7 +51,9 @@ class ConditionOnly(Method):
 
         from am.marginals.marginals import ConditionedMarginals
 
-        x = truth.from_condition(start) if isinstance(truth, ConditionedMarginals) else start
+        x = start
+        if isinstance(truth, ConditionedMarginals):
+            x = truth.from_condition(start, self.settings.guessed)
         return Prediction(torch.stack([start, *[x] * (len(times) - 1)]), None, 0)
 
 

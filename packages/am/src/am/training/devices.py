@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from am.config import ConfigError
@@ -50,6 +52,11 @@ def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabri
     fabric.launch()
     torch.set_num_threads(threads)  # Fabric shares all cores of the machine out
     return fabric
+
+
+def precision(name: Literal["32-true", "bf16-mixed"], device: torch.device) -> AbstractContextManager[Any]:
+    """What a network and its derivatives are evaluated in; the backward pass through a loss follows by itself."""
+    return MixedPrecision(name, device.type).forward_context() if name == "bf16-mixed" else nullcontext()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from am.randomness import derive_seed
 from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import launch
+from am.training.devices import launch, precision
 from am.training.proposal import TimeProposal
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
@@ -245,7 +245,7 @@ class _Loop:
         sizes = (settings.batch_size, settings.boundary_batch_size)
         stream = Stream(self.key, self.step, *sizes, fabric.device, share, shares, self.proposal)
         try:
-            with self._dropout(share):
+            with self._dropout(share), precision(settings.precision, fabric.device):
                 value, diagnostics = self.loss(self.network, self.marginals, stream)
             (value / parts).backward()
         except torch.OutOfMemoryError:

@@ -33,4 +33,9 @@ class TrainingSettings(Settings):
     matmul_precision: Literal["highest", "high", "medium"] = Field(
         default="highest", description="torch.set_float32_matmul_precision while training"
     )
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        default="32-true",
+        description="of products and convolutions in networks and their first derivatives; weights, averages, steps of "
+        "Adam and sums over points are in single precision either way",
+    )
     log_every: PositiveInt = Field(default=50, description="steps between rows of training.csv")
