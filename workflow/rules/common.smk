@@ -48,6 +48,11 @@ def raw_files(wildcards):
     return [f"data/raw/{source}/{file}" for source, file in experiment(wildcards).data.build_dataset().files]
 
 
+def networks(wildcards):
+    """What an experiment's metrics look at images through."""
+    return [f"data/raw/{source}/{file}" for source, file in experiment(wildcards).data.evaluation.files]
+
+
 def every_run(pattern, experiment, trained=False):
     """Paths of a file that each run has with each seed; only of runs that train in the workflow, if asked."""
     training = [name for name, config in experiment.runs.items() if config.about.trained]

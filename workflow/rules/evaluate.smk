@@ -28,6 +28,7 @@ rule sample_method:
 rule evaluate_samples:
     """Measure predictions against the truth."""
     input:
+        networks,
         data=ALL_POINTS,
         samples=rules.sample_method.output.samples,
     output:
@@ -75,6 +76,7 @@ rule measure_floor:
     """Measure samples of the truth against each other."""
     input:
         raw_files,
+        networks,
     output:
         f"{OUT}/{{experiment}}/floor.csv",
     log:

@@ -210,6 +210,19 @@ def test_checking_settings_needs_no_torch() -> None:
             },
             "evaluation.metrics: 'psnr' compares images in pairs, and this task is conditioned on nothing",
         ),
+        (
+            {
+                "experiment": {
+                    "dataset": {"name": "digits", "states": None},
+                    "evaluation": {"metrics": [{"kind": "energy"}, {"kind": "fid"}]},
+                }
+            },
+            "evaluation.metrics: 'fid' needs images of 3 channels, and these have 1",
+        ),
+        (
+            {"experiment": {"evaluation": {"metrics": [{"kind": "nearest_training"}]}}},
+            "the first metric must be a distance that all methods have, not 'nearest_training'",
+        ),
         ({"experiment": {"dataset": {"name": None}}}, "dataset.name: this key is required"),
         ({"experiment": {"dataset": {"name": "hydrgen"}}}, "datasets: there is no 'hydrgen'; did you mean 'hydrogen'?"),
         (

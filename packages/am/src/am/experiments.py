@@ -18,7 +18,7 @@ from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
-from am.metrics.settings import IMAGE_METRICS, PairedSettings
+from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, PairedSettings
 from am.results.labels import Label
 from am.results.provenance import Asked, named
 from am.results.published import Published
@@ -176,6 +176,11 @@ def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> N
     for metric in evaluation.metrics:
         if isinstance(metric, IMAGE_METRICS) and dataset.image_shape is None:
             raise ConfigError(f"{where}: evaluation.metrics: '{metric.label}' needs images, and these points are none")
+        if isinstance(metric, COLOUR_METRICS) and dataset.image_shape is not None and dataset.image_shape[0] != 3:
+            raise ConfigError(
+                f"{where}: evaluation.metrics: '{metric.label}' needs images of 3 channels, "
+                f"and these have {dataset.image_shape[0]}"
+            )
         if isinstance(metric, PairedSettings) and not dataset.conditioned:
             raise ConfigError(
                 f"{where}: evaluation.metrics: '{metric.label}' compares images in pairs, "

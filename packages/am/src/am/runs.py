@@ -13,7 +13,7 @@ from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
 from am.methods.contract import Method, TrainedMethod
-from am.metrics.settings import FieldSettings, MetricSettings, PairedSettings
+from am.metrics.settings import DistanceSettings, MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
 from am.results.provenance import Asked, Origin, named, origin
@@ -55,6 +55,11 @@ class Evaluation(Course):
     snapshot_times: PositiveInt = Field(default=21, description="equal times at which data.h5ad holds training points")
     snapshot_size: NonNegativeInt = Field(default=2000, description="training points at each of them")
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Source and name of each file of the registry that its metrics need."""
+        return tuple(sorted({file for metric in self.metrics for file in metric.files}))
+
     @field_validator("times")
     @classmethod
     def _increasing(cls, times: tuple[float, ...]) -> tuple[float, ...]:
@@ -74,7 +79,7 @@ class Evaluation(Course):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two metrics are called '{label}'; give one of them another name")
-        if isinstance(metrics[0], PairedSettings | FieldSettings):
+        if not isinstance(metrics[0], DistanceSettings):
             raise ValueError(f"the first metric must be a distance that all methods have, not '{metrics[0].label}'")
         return metrics
 

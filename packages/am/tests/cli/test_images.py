@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from am.config import write_yaml
+from am.config import read_yaml, write_yaml
+from am.data.registry import find_file
 from am.data.samples import read_samples
 from am.data.snapshots import read_snapshots
 from am.datasets.images import ImageSettings
+from am.metrics.settings import COLOUR_METRICS
 
 from ..conftest import Run
 
@@ -43,6 +45,8 @@ def project(folder: Path, task: str) -> dict[str, Any]:
     if task in CONDITIONED:
         methods["condition_only"] = {}
         metrics += [{"kind": "psnr"}, {"kind": "ssim"}]
+    else:
+        metrics += [{"kind": "efficientnet_kernel"}, {"kind": "nearest_training"}]
     experiment = {
         "title": task,
         "dataset": {"name": "natural_patches", "task": task, "stride": 32},
@@ -97,9 +101,37 @@ def test_every_task_goes_from_settings_to_a_metric(
             np.testing.assert_array_equal(x[:, PIXELS:], points.test(0, 0.0)[:, PIXELS:])
             assert not np.array_equal(x[:, :PIXELS], points.test(0, 0.0)[:, :PIXELS])
     if task in ("generation", "torus", "vp_diffusion"):  # others start from what the very images that judge look like
-        assert value["oracle"]["energy"] < value["no_dynamics"]["energy"]
+        for metric in ("energy", "efficientnet_kernel"):
+            assert value["oracle"][metric] < value["no_dynamics"][metric]
+        assert value["oracle"]["nearest_training"] < 1e-6
+        assert value["no_dynamics"]["nearest_training"] > 1
+        assert pd.read_csv("floor.csv").query("metric == 'nearest_training'")["value"].between(0.5, 2).all()
     if task in CONDITIONED:
         assert set(pd.read_csv("floor.csv")["metric"]) == {"energy"}
         assert set(value["oracle"].index) == {"energy"}  # its images are others, with other conditions
         assert set(value["am"].index) == {"energy", "psnr", "ssim"}
         assert value["no_dynamics"]["psnr"] < value["condition_only"]["psnr"]
+
+
+def test_without_inception_it_is_said_where_to_put_it(am: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", "elsewhere")
+    project(tmp_path, "generation")
+    experiment = read_yaml(tmp_path / "config/experiments/images.yaml")
+    experiment["evaluation"]["metrics"] += [{"kind": "fid"}]
+    write_yaml(experiment, tmp_path / "config/experiments/images.yaml")
+    am("resolve", "--project", "config", "--scale", "tiny", "--experiment", "images", "--out", "config.yaml")
+    weights = "weights-inception-2015-12-05-6726825d.pth"
+    sentence = am("floor", "--config", "config.yaml", "--out", "floor.csv").sentence
+    assert sentence.startswith(f"there is no {weights} of 'inception'; looked for it at data/raw/inception/{weights}, ")
+    assert f"elsewhere/{weights}; fetch it with `am retrieve --source inception --file {weights}" in sentence
+    assert "or name a folder that holds it in the environment variable AM_DATA" in sentence
+    assert not Path("floor.csv").exists()
+
+
+def test_the_registry_knows_what_metrics_look_through() -> None:
+    for file in {file for metric in COLOUR_METRICS for file in metric.files}:
+        entry = find_file(Path(__file__).parents[4] / "data/registry.yaml", *file)
+        assert entry.sha256 is not None
+        assert entry.sha256.startswith("6726825d")  # which torch-fidelity puts into the file's name
+        assert entry.bytes == 95_628_359

@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
-from am.metrics.classifier import Classifier, frechet_distance, kernel_distance
+from am.data.raw import find_raw
+from am.metrics.classifier import Classifier
 from am.metrics.evaluate import evaluate
+from am.metrics.feature_distances import frechet_distance, kernel_distance
 from am.metrics.samples import MetricError
 from am.metrics.settings import ClassifierFrechet, ClassifierKernel, MissingClasses, Unrecognised
 from am.metrics.viewer import Viewer
@@ -20,7 +22,7 @@ from am.runs import build_dataset
 def digits() -> tuple[Viewer, torch.Tensor]:
     """What looks through a classifier of training digits, and test digits."""
     dataset = build_dataset({"name": "digits"}, "here")
-    return Viewer(dataset), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
+    return Viewer(dataset, find_raw), torch.from_numpy(dataset.test_points(1.0, 500, 0, "digits"))
 
 
 def measured(
@@ -85,7 +87,7 @@ def test_without_labels_it_is_told() -> None:
     with pytest.raises(MetricError, match="needs images, and these points are none"):
         measured(Unrecognised(), x, x, None)
     with pytest.raises(MetricError, match="needs labelled images, and the data set has none"):
-        measured(Unrecognised(), x, x, Viewer(build_dataset({"name": "natural_patches"}, "here")))
+        measured(Unrecognised(), x, x, Viewer(build_dataset({"name": "natural_patches"}, "here"), find_raw))
 
 
 def test_the_kernel_distance_is_that_of_all_pairs() -> None:

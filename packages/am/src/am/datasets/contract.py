@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -61,6 +61,8 @@ class Dataset(ABC):
     Coordinates after them are what the image is conditioned on, and never move.
     """
 
+    levels: int = 256
+    """Different values of a pixel."""
     conditioned: bool = False
     """Whether points hold what an image is conditioned on."""
 
@@ -106,6 +108,18 @@ class Dataset(ABC):
     def population(self) -> Marginals:
         """All that is known of the truth, test points among it: what the floor is measured between."""
         return self.truth()
+
+    def images(self, split: Literal["train", "test"], mirrored: bool = False) -> Array:
+        """All images of a split, (n, c h w); with those that are mirrored, where such are learned from.
+
+        Raises
+        ------
+        DataError
+            The points are no images.
+        """
+        from am.data.snapshots import DataError
+
+        raise DataError("this data set has no images")
 
     def labelled_images(self) -> tuple[Array, NDArray[np.int64]] | None:
         """Training images (n, d) and the class of each (n,); None where there are no classes."""

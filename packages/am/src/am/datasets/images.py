@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,6 @@ class ImageDataset(Dataset):
     settings_type = ImageSettings
     settings: ImageSettings
     image_shape: tuple[int, int, int]
-    levels: ClassVar[int] = 256
-    """Different values of a pixel."""
 
     @abstractmethod
     def read(self) -> Images:
@@ -119,6 +117,14 @@ class ImageDataset(Dataset):
     def population(self) -> ImagePath:
         """The path that ends in all images."""
         return self._path(self._pixels)
+
+    def images(self, split: Literal["train", "test"], mirrored: bool = False) -> Array:
+        """All images of a split, (n, c h w); with those that are mirrored, where such are learned from."""
+        images = self._pixels[self._images.train if split == "train" else ~self._images.train]
+        if not (mirrored and self.settings.flip):
+            return images
+        other = images.reshape(-1, *self.image_shape)[..., ::-1].reshape(images.shape)
+        return np.concatenate([images, other])
 
     def labelled_images(self) -> tuple[Array, NDArray[np.int64]] | None:
         """Training images (n, c h w) and the class of each (n,); None where there are no classes."""

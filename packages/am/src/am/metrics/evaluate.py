@@ -8,16 +8,23 @@ import torch
 from torch import Tensor
 
 from am.metrics.energy import energy_distance
+from am.metrics.feature_distances import frechet_distance, kernel_distance
 from am.metrics.mmd import mmd_squared
 from am.metrics.samples import MetricError, prepared
 from am.metrics.settings import (
     ClassifierFrechet,
     ClassifierKernel,
     DistanceSettings,
+    EfficientNetKernel,
     Energy,
+    Fid,
+    InceptionScore,
+    Kid,
     MissingClasses,
     Mmd,
+    NearestTraining,
     PairedSettings,
+    PictureSettings,
     Psnr,
     Sinkhorn,
     SlicedWasserstein,
@@ -63,13 +70,9 @@ def evaluate(
         case Sinkhorn():
             return sinkhorn_divergence(x, y, metric.blur, metric.p, weight)
         case ClassifierFrechet():
-            from am.metrics.classifier import frechet_distance
-
             seen = _needed(viewer).classifier.features
             return frechet_distance(seen(x), seen(y), weight)
         case ClassifierKernel():
-            from am.metrics.classifier import kernel_distance
-
             seen = _needed(viewer).classifier.features
             return kernel_distance(seen(x), seen(y), weight)
         case Unrecognised():
@@ -79,6 +82,33 @@ def evaluate(
             if weight is not None:
                 raise MetricError("classes are counted, and weights do not count: this metric takes none")
             return float((~_sure(viewer, x, metric.confidence).any(0)).sum())
+        case EfficientNetKernel():
+            features = _needed(viewer).through_efficientnet
+            return kernel_distance(features(x), features(y), weight)
+        case _:
+            assert_never(metric)
+
+
+def evaluate_pictures(
+    metric: PictureSettings, images: Tensor, viewer: Viewer, log_weight: Tensor | None = None
+) -> float:
+    """A metric of (n, c h w) images of values in [-1, 1] alone; errors are those of the metric."""
+    from am.metrics.inception import frechet_inception_distance, inception_score, kernel_inception_distance
+    from am.metrics.nearest import relative_nearness
+
+    if log_weight is not None:
+        raise MetricError("images are counted, and weights do not count: this metric takes none")
+    images = images[: metric.max_points]
+    match metric:
+        case Fid():
+            return frechet_inception_distance(viewer.inception(images)[0], viewer.training_features)
+        case InceptionScore():
+            return inception_score(viewer.inception(images)[1], metric.splits)
+        case Kid():
+            own, theirs = viewer.inception(images)[0], viewer.training_features
+            return kernel_inception_distance(own, theirs, metric.subsets, metric.subset_size)
+        case NearestTraining():
+            return relative_nearness(viewer.rounded(images), viewer.learned, viewer.fresh)
         case _:
             assert_never(metric)
 
@@ -93,7 +123,7 @@ def evaluate_pairs(metric: PairedSettings, x: Tensor, y: Tensor, viewer: Viewer)
     x, y = x[: metric.max_points], y[: metric.max_points]
     if not paired(viewer.given(x), viewer.given(y)):
         return None
-    images = viewer.eight_bit(x), viewer.eight_bit(y)
+    images = [viewer.eight_bit(viewer.pictures(points)) for points in (x, y)]
     match metric:
         case Psnr():
             return peak_signal_to_noise(*images)

@@ -18,6 +18,8 @@ class _Metric(Settings):
     """What it measures, for axes."""
     better: ClassVar[Better] = "lower"
     """Which values are better."""
+    files: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Source and name of each file of the registry that it needs."""
 
     @property
     def label(self) -> str:
@@ -111,6 +113,58 @@ class MissingClasses(_Metric):
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
+class EfficientNetKernel(_Metric):
+    """Kernel distance (KID's estimator) in features of EfficientNet-Lite0: not KID, which has its own network."""
+
+    kind: Literal["efficientnet_kernel"] = "efficientnet_kernel"
+    quantity = "kernel distance (EfficientNet)"
+
+
+class _ImageMetric(_Metric):
+    """Of predicted images alone, or beside all images of a split, however many are predicted.
+
+    Its floor is what as many test images get; there is none where there are fewer.
+    """
+
+
+class _InceptionMetric(_ImageMetric):
+    """Of what the Inception network of 2015 makes of them."""
+
+    files = (("inception", "weights-inception-2015-12-05-6726825d.pth"),)
+
+
+class Fid(_InceptionMetric):
+    """Frechet inception distance to all training images."""
+
+    kind: Literal["fid"] = "fid"
+    quantity = "FID"
+
+
+class InceptionScore(_InceptionMetric):
+    """Inception score."""
+
+    kind: Literal["inception_score"] = "inception_score"
+    quantity = "inception score"
+    better = "higher"
+    splits: PositiveInt = Field(default=10, description="parts whose scores are averaged")
+
+
+class Kid(_InceptionMetric):
+    """Kernel inception distance to all training images."""
+
+    kind: Literal["kid"] = "kid"
+    quantity = "KID"
+    subsets: PositiveInt = Field(default=100, description="random subsets whose distances are averaged")
+    subset_size: int = Field(default=1000, ge=2, description="images of each")
+
+
+class NearestTraining(_ImageMetric):
+    """Median distance to the nearest training image, relative to that of test images: below its floor it is memory."""
+
+    kind: Literal["nearest_training"] = "nearest_training"
+    quantity = "relative distance to training images"
+
+
 class _PairedMetric(_Metric):
     """Of each prediction beside the very image that its condition was taken from; controls with other images have none.
 
@@ -196,13 +250,23 @@ DistanceSettings = (
     | ClassifierKernel
     | Unrecognised
     | MissingClasses
+    | EfficientNetKernel
 )
 """Settings of a distance between samples."""
+PictureSettings = Fid | InceptionScore | Kid | NearestTraining
+"""Settings of a metric of images alone."""
 PairedSettings = Psnr | Ssim
 """Settings of a comparison of images in pairs."""
-IMAGE_METRICS = (ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim)
-"""Metrics of images alone."""
+COLOUR_METRICS = (EfficientNetKernel, Fid, InceptionScore, Kid)
+"""Metrics of images of three channels."""
+IMAGE_METRICS = (
+    *(ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim, NearestTraining),
+    *COLOUR_METRICS,
+)
+"""Metrics of images."""
 FieldSettings = VelocityError | VelocityCosine | GrowthError | GrowthCorrelation | MassError | SampleSizeLost
 """Settings of a metric of what a method says of points."""
-MetricSettings = Annotated[DistanceSettings | PairedSettings | FieldSettings, Field(discriminator="kind")]
+MetricSettings = Annotated[
+    DistanceSettings | PictureSettings | PairedSettings | FieldSettings, Field(discriminator="kind")
+]
 """Settings of any metric, told apart by ``kind``."""

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from am.data.raw import find_raw
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
 from am.metrics.evaluate import evaluate as measure
-from am.metrics.evaluate import evaluate_pairs
+from am.metrics.evaluate import evaluate_pairs, evaluate_pictures
 from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.settings import (
     FieldSettings,
@@ -24,6 +25,7 @@ from am.metrics.settings import (
     MassError,
     MetricSettings,
     PairedSettings,
+    PictureSettings,
     SampleSizeLost,
     VelocityCosine,
     VelocityError,
@@ -49,9 +51,10 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     without a tenth of particles and points, ten times. It has no rows where each seed has its own, or there are few.
     """
     plan = read_data_config(config)
+    networks = [find_raw(*file) for file in plan.evaluation.files]
     truth, predicted = read_snapshots(data), read_samples(samples)
     metrics, n = plan.evaluation.metrics, plan.evaluation.n_samples
-    viewer = Viewer(plan.build_dataset(str(config)))
+    viewer = Viewer(plan.build_dataset(str(config)), find_raw)
     fixed = {"experiment": plan.experiment, "method": method, "seed": seed}
     rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer)]
     rows += _of_fields(plan, predicted, truth, seed)
@@ -65,30 +68,38 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     blocks = out.with_name("blocks.csv")
     _write(parts, BLOCK_COLUMNS, blocks)
     code = ["evaluate", f"am.datasets.{plan.dataset['name']}"]
-    made_of = plan.origin(code, [data, samples], config, "times", "n_samples", "metrics")
+    made_of = plan.origin(code, [data, samples, *networks], config, "times", "n_samples", "metrics")
     for file in (out, blocks):
         write_origin(file, made_of)
 
 
 def floor(config: Path, out: Path) -> None:
-    """The same metrics between independent samples of the truth, for both sample sizes in use."""
+    """The same metrics between independent samples of the truth; the leading one for the size of histories too."""
     plan = read_data_config(config)
     truth, evaluation = plan.build_dataset(str(config)).population(), plan.evaluation
-    viewer = Viewer(plan.build_dataset(str(config)))
+    networks = [find_raw(*file) for file in evaluation.files]
+    viewer = Viewer(plan.build_dataset(str(config)), find_raw)
     rows: list[dict[str, Any]] = []
     for n in sorted({evaluation.n_samples, evaluation.history_samples}):
+        metrics = evaluation.metrics if n == evaluation.n_samples else evaluation.metrics[:1]
         for repeat in range(evaluation.floor_repeats):
             for time in evaluation.times:
                 rng = generator(plan.experiment, FLOOR, n, repeat, time)
                 x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
-                for metric in evaluation.metrics:
+                for metric in metrics:
                     if isinstance(metric, PairedSettings | FieldSettings):
                         continue
-                    value = measure(metric, x, y, _directions(metric, time), None, viewer)
+                    if isinstance(metric, PictureSettings):
+                        fresh = viewer.fresh[torch.randperm(len(viewer.fresh), generator=rng)[:n]]
+                        if len(fresh) < min(n, metric.max_points or n):
+                            continue
+                        value = evaluate_pictures(metric, fresh, viewer)
+                    else:
+                        value = measure(metric, x, y, _directions(metric, time), None, viewer)
                     rows.append(_row(time, metric, value, n) | {"seed": repeat})
     _write(({"experiment": plan.experiment, "method": FLOOR, **row} for row in rows), METRIC_COLUMNS, out)
     keys = ("times", "n_samples", "metrics", "history_samples", "floor_repeats")
-    write_origin(out, plan.origin(["evaluate", f"am.datasets.{plan.dataset['name']}"], [], config, *keys))
+    write_origin(out, plan.origin(["evaluate", f"am.datasets.{plan.dataset['name']}"], networks, config, *keys))
 
 
 def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path, seed: int, device: str) -> None:
@@ -97,7 +108,7 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     evaluation, truth = plan.evaluation, read_snapshots(data)
     sampler = Sampler(run, data, seed, choose_device(device), str(run_config))
     metric, n = evaluation.metrics[0], evaluation.history_samples
-    viewer = Viewer(plan.build_dataset(str(config)))
+    viewer = Viewer(plan.build_dataset(str(config)), find_raw)
     rows: list[dict[str, Any]] = []
     for step, tensors in snapshots(weights):
         sampler.load(tensors, str(weights))
@@ -135,8 +146,11 @@ def _against_truth(
                 continue
             found, true = torch.from_numpy(x), torch.from_numpy(y)
             try:
+                value: float | None
                 if isinstance(metric, PairedSettings):
                     value = evaluate_pairs(metric, found, true, viewer)
+                elif isinstance(metric, PictureSettings):
+                    value = evaluate_pictures(metric, viewer.pictures(found), viewer, weight)
                 else:
                     value = measure(metric, found, true, _directions(metric, time), weight, viewer)
             except ValueError as error:
