@@ -2,8 +2,8 @@
 
     python benchmarks/workflow.py [--scale laptop] EXPERIMENT ...
 
-Works in `results/benchmark/`, which it empties first. With one experiment after another the jobs of a rule share all cores,
-so the seconds of jobs add up to about the number of cores times what the run took.
+Works in `results/benchmark/`, which it empties first. With one experiment after another the jobs of a rule share all
+cores, so the seconds of jobs add up to about the number of cores times what the run took.
 """
 
 from __future__ import annotations
