@@ -17,7 +17,11 @@ from am.config import ConfigError
 from ..project import ROOT, ProjectCopy
 
 NAMES = sorted(path.parent.name for path in (ROOT / FOLDER).glob("[!_]*/benchmark.yaml"))
+OPT_IN = {name for name in NAMES if yaml.safe_load((ROOT / FOLDER / name / "benchmark.yaml").read_text()).get("opt_in")}
 every_benchmark = pytest.mark.parametrize("name", NAMES)
+every_run = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in OPT_IN else []) for name in NAMES]
+)
 TINY = ROOT / "tests/dag/tiny"
 POINTS, TIMES = 50, [0.5, 1.0]
 
@@ -47,7 +51,7 @@ def samples(project: ProjectCopy, name: str) -> tuple[np.ndarray, np.ndarray]:
         return file["x"], file["time"]
 
 
-@every_benchmark
+@every_run
 def test_it_predicts_every_particle_at_every_time_and_moves_them(project: ProjectCopy, name: str) -> None:
     x, time = samples(project, name)
     assert x.shape == (POINTS * len(TIMES), 3)
@@ -57,7 +61,7 @@ def test_it_predicts_every_particle_at_every_time_and_moves_them(project: Projec
     assert control.control or not np.array_equal(x[:POINTS], x[POINTS:])
 
 
-@every_benchmark
+@every_run
 def test_it_has_the_same_numbers_again_whatever_later_test_points_are(project: ProjectCopy, name: str) -> None:
     x, _ = samples(project, name)
     data = project.folder / "results/tiny/tiny/seed0/data.h5ad"
@@ -73,7 +77,7 @@ def test_it_has_the_same_numbers_again_whatever_later_test_points_are(project: P
     data.unlink()
 
 
-@every_benchmark
+@every_run
 def test_it_is_measured_and_shown_like_any_method(project: ProjectCopy, name: str) -> None:
     rows = made(project, name, "metrics.csv", seed=1).read_text().splitlines()
     assert len(rows) == 1 + len(TIMES)
@@ -91,6 +95,15 @@ def test_it_says_what_it_is(name: str) -> None:
         assert needed in rules, f"{folder}/rules.smk has no {needed}"
     assert (folder / "README.md").is_file()
     assert (folder / "environment.yml").is_file()
+
+
+@pytest.mark.parametrize("name", sorted(OPT_IN))
+def test_what_is_opt_in_is_planned_only_where_it_is_named(project: ProjectCopy, name: str) -> None:
+    def runs(*more: str) -> set[str | None]:
+        return {job.get("run") for job in project.planned("--config", *more) if job["rule"] == "evaluate_samples"}
+
+    assert name not in runs("benchmarks=[]")
+    assert name in runs(f"benchmarks=[{name}]")
 
 
 def test_linting_finds_nothing(project: ProjectCopy) -> None:

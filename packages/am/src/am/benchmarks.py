@@ -34,7 +34,9 @@ class Benchmark(Settings):
         return Label(name, self.title, self.control)
 
 
-def read_benchmarks(folder: Path, known: Sequence[str], named: Sequence[str]) -> Mapping[str, Benchmark]:
+def read_benchmarks(
+    folder: Path, known: Sequence[str], named: Sequence[str], opt_in: bool = False
+) -> Mapping[str, Benchmark]:
     """The benchmarks of ``folder`` that run, by name.
 
     Parameters
@@ -43,6 +45,8 @@ def read_benchmarks(folder: Path, known: Sequence[str], named: Sequence[str]) ->
         Experiments that there are.
     named
         Benchmarks that are asked for: those that are not opt-in need not be.
+    opt_in
+        Whether those that are need not be, either.
 
     Raises
     ------
@@ -67,6 +71,6 @@ def read_benchmarks(folder: Path, known: Sequence[str], named: Sequence[str]) ->
                 raise ConfigError(
                     f"{file}: experiments: there is no experiment '{experiment}'; {nearest(experiment, known)}"
                 )
-        if not benchmark.opt_in or path.name in named:
+        if opt_in or not benchmark.opt_in or path.name in named:
             benchmarks[path.name] = benchmark
     return benchmarks

@@ -246,6 +246,8 @@ class Project:
         Holds ``config.yaml``, ``scales/`` and ``experiments/``; benchmarks lie in ``workflow/benchmarks/`` beside it.
     overrides
         Values that take the place of those in ``config.yaml``.
+    opt_in
+        Whether benchmarks that are opt-in take part unnamed: where kept results are judged, and nothing runs.
 
     Raises
     ------
@@ -253,7 +255,7 @@ class Project:
         The first thing that is wrong, in one sentence.
     """
 
-    def __init__(self, folder: Path, overrides: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, overrides: Mapping[str, Any] | None = None, opt_in: bool = False) -> None:
         self._folder, self._overrides = folder, dict(overrides or {})
         base = folder / "config.yaml"
         settings = parse(ProjectSettings, read_yaml(base), str(base))
@@ -270,7 +272,7 @@ class Project:
         self.scale = settings.scale
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
-        self.benchmarks = read_benchmarks(folder.parent / FOLDER, known, settings.benchmarks)
+        self.benchmarks = read_benchmarks(folder.parent / FOLDER, known, settings.benchmarks, opt_in)
         """Those that run, by the name of their folder."""
 
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
@@ -304,8 +306,8 @@ class Project:
         return _choose(self._folder / "experiments", name, "experiment")
 
     def at(self, scale: str) -> Project:
-        """The same project at another scale."""
-        return Project(self._folder, {**self._overrides, "scale": scale})
+        """The same project at another scale, to judge what was kept of it."""
+        return Project(self._folder, {**self._overrides, "scale": scale}, opt_in=True)
 
     def write_settings(self) -> None:
         """Write the ``config.yaml`` of every experiment and of every run into the results."""

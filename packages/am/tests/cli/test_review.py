@@ -65,6 +65,20 @@ def test_the_same_metrics_give_the_same_tables_and_verdicts(project: Path, chain
     assert {"verdict.html", "verdict.md", "tiny/figures/atom_times.pdf", "tiny/tables/atom_times.md"} <= made
 
 
+def test_what_an_opt_in_benchmark_has_left_is_shown_though_nobody_names_it(project: Path, am: Any) -> None:
+    folder = project / "workflow/benchmarks/theirs"
+    folder.mkdir(parents=True)
+    about = {"title": "Theirs", "experiments": ["atom"], "citation": "a paper", "licence": "MIT", "opt_in": True}
+    write_yaml(about, folder / "benchmark.yaml")
+    (folder / "rules.smk").write_text("")
+    for seed in (0, 1):
+        metrics = pd.read_csv(project / f"kept/tiny/atom/am/seed{seed}/metrics.csv").assign(method="theirs")
+        (project / f"kept/tiny/atom/theirs/seed{seed}").mkdir(parents=True)
+        metrics.to_csv(project / f"kept/tiny/atom/theirs/seed{seed}/metrics.csv", index=False)
+    assert review(am, "--accept")[:2] == (0, [])
+    assert "| Theirs |" in (project / "made/tiny/tables/atom.md").read_text()
+
+
 def test_nothing_to_compare_with_is_a_fault(project: Path, am: Any) -> None:
     code, faults, _ = review(am)
     assert code == 1

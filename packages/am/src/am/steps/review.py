@@ -60,7 +60,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
         if name not in known:
             raise ConfigError(f"{kept}: there is no experiment '{name}'; {nearest(name, known)}")
     scales = sorted({scale for scale, _ in files})
-    projects = {scale: Project(settings, {"scale": scale, "experiments": known}) for scale in scales}
+    projects = {scale: Project(settings, {"scale": scale, "experiments": known}, opt_in=True) for scale in scales}
     judgements: list[Judgement] = []
     references: dict[Path, Path] = {}
     for name in known:
