@@ -40,10 +40,13 @@ def test_the_mean_over_processes_is_the_mean_over_points(world: int, share: int,
     values = torch.arange(n, dtype=torch.float64)
     ends = torch.arange(2 * world * boundary, dtype=torch.float64)[:, None]
     density = 1 + values if weighted else None
-    sample = PathSample(values / n, values[:, None], *ends.chunk(2), density, velocity=3 * values[:, None])
+    mass = 2 + values if weighted else None
+    sample = PathSample(values / n, values[:, None], *ends.chunk(2), density, velocity=3 * values[:, None], mass=mass)
     shards = [sample.shard(rank, world) for rank in range(world)]
     means = torch.stack([shard.mean(shard.x[:, 0] ** 2) for shard in shards])
     torch.testing.assert_close(means.mean(), sample.mean(values**2))
+    weight = (2 + values) / (1 + values) if weighted else 1
+    torch.testing.assert_close(sample.mean(values**2), (weight * values**2).mean())
     for shard in shards:
         assert torch.equal(shard.velocity, 3 * shard.x)
     for part in ("time", "x", "start", "end"):

@@ -80,9 +80,9 @@ def linear(network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-@pytest.mark.parametrize("warmup", [0, 7])
+@pytest.mark.parametrize(("warmup", "momentum"), [(0, 0.9), (7, 0.9), (7, 0.0)])
 def test_steps_are_those_of_adam_with_clipping_warmup_schedule_and_average(
-    fit: Fit, tmp_path: Path, schedule: str, warmup: int
+    fit: Fit, tmp_path: Path, schedule: str, warmup: int, momentum: float
 ) -> None:
     iterations, rate, clip, ema = 30, 0.01, 1.5, 0.8
     trained = fit(
@@ -92,6 +92,7 @@ def test_steps_are_those_of_adam_with_clipping_warmup_schedule_and_average(
         iterations=iterations,
         learning_rate=rate,
         warmup=warmup,
+        momentum=momentum,
         schedule=schedule,
         clip=clip,
         ema=ema,
@@ -107,7 +108,7 @@ def test_steps_are_those_of_adam_with_clipping_warmup_schedule_and_average(
         slope = SLOPES[k % len(SLOPES)].double()
         norm = slope.norm()
         gradient = slope * min(1.0, clip / float(norm))
-        first = 0.9 * first + 0.1 * gradient
+        first = momentum * first + (1 - momentum) * gradient
         second = 0.999 * second + 0.001 * gradient**2
         step_size = rate * min(1.0, (k + 1) / (warmup + 1))
         if schedule == "cosine":
@@ -116,7 +117,7 @@ def test_steps_are_those_of_adam_with_clipping_warmup_schedule_and_average(
         assert float(logged[k]["gradient_norm"]) == pytest.approx(float(norm))
         assert float(logged[k]["loss"]) == pytest.approx(float(slope @ value), rel=1e-4, abs=1e-5)
         assert float(logged[k]["slope"]) == pytest.approx(float(slope.sum()))
-        corrected = first / (1 - 0.9 ** (k + 1)), second / (1 - 0.999 ** (k + 1))
+        corrected = first / (1 - momentum ** (k + 1)), second / (1 - 0.999 ** (k + 1))
         value = value - step_size * corrected[0] / (corrected[1].sqrt() + 1e-8)
         # Early on the average is over a tenth of the steps so far.
         decay = min(ema, (k + 1) / (k + 10))

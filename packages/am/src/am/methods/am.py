@@ -33,7 +33,7 @@ class ActionMatching(ActionMethod):
         from am.objectives.action_matching import action_matching
         from am.objectives.path import WEIGHTS
 
-        return action_matching(network, self.draw(marginals, stream), WEIGHTS[self.settings.weight])
+        return action_matching(network, self.draw(network, marginals, stream), WEIGHTS[self.settings.weight])
 
     def sample(
         self,

@@ -37,7 +37,7 @@ class ConvexCostActionMatching(ActionMethod):
         from am.objectives.path import WEIGHTS
 
         weight = WEIGHTS[self.settings.weight]
-        return convex_cost_action_matching(network, self.draw(marginals, stream), self.settings.p, weight)
+        return convex_cost_action_matching(network, self.draw(network, marginals, stream), self.settings.p, weight)
 
     def sample(
         self,

@@ -155,7 +155,7 @@ class ActionMethod(TrainedMethod):
 
         return build_potential(self.settings.potential, marginals, generator)
 
-    def draw(self, marginals: Any, stream: Stream) -> PathSample:
+    def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
         """What the loss of a step is estimated from."""
         return stream.draw_moving(marginals) if self.settings.estimator == "conditional" else stream.draw(marginals)
 

@@ -40,7 +40,7 @@ class EntropicActionMatching(ActionMethod):
         from am.objectives.entropic import entropic_action_matching
         from am.objectives.path import WEIGHTS
 
-        sample = self.draw(marginals, stream)
+        sample = self.draw(network, marginals, stream)
         probe = stream.rademacher(sample.x) if self.settings.laplacian == "hutchinson" else None
         return entropic_action_matching(network, sample, self.settings.sigma, WEIGHTS[self.settings.weight], probe)
 

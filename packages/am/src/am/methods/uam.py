@@ -61,7 +61,7 @@ class UnbalancedActionMatching(ActionMethod):
         weight = WEIGHTS[self.settings.weight]
         if isinstance(marginals, GrowingMarginals):
             weight = weight.of_mass(marginals.log_mass)
-        return unbalanced_action_matching(network, self.draw(marginals, stream), self.settings.growth, weight)
+        return unbalanced_action_matching(network, self.draw(network, marginals, stream), self.settings.growth, weight)
 
     def sample(
         self,

@@ -47,7 +47,7 @@ def entropic_action_matching(
     probe
         (n, d) directions for Hutchinson's estimate of the Laplacian; None computes it exactly.
     """
-    x = sample.x.detach().requires_grad_()
+    x = sample.x if sample.x.requires_grad else sample.x.detach().requires_grad_()
     derivatives = potential.derivatives(sample.time, x)
     kinetic = derivatives.space.square().sum(-1) / 2
     diffusion = sigma**2 / 2 * laplacian(derivatives.space, x, probe)

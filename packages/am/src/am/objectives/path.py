@@ -27,6 +27,8 @@ class PathSample:
     """(n,) density of the proposal that ``time`` was drawn from; None for the uniform one."""
     velocity: Tensor | None = None
     """(n, d) velocities of curves that carry q_t and go through ``x``; they take the place of ``start`` and ``end``."""
+    mass: Tensor | None = None
+    """(n,) mass that each of ``x`` stands for, where q_t is no probability between its ends; None for one."""
     observe: Callable[[Tensor, Tensor], None] | None = None
     """Told (n,) times and integrands by :meth:`integral`; None where nobody learns from them."""
 
@@ -34,19 +36,23 @@ class PathSample:
         """Every ``world``-th point, from ``rank`` on: what one of several processes works on."""
         if world == 1:
             return self
-        parts = (self.time, self.x, self.start, self.end, self.time_density, self.velocity)
+        parts = (self.time, self.x, self.start, self.end, self.time_density, self.velocity, self.mass)
         shares = (None if part is None else part[rank::world] for part in parts)
         return PathSample(*shares, self.observe)  # type: ignore[arg-type,call-arg]
 
     def mean(self, integrand: Tensor) -> Tensor:
-        """Estimate of the integral over t in [0, 1] of the mean of an (n,) integrand."""
-        return (integrand if self.time_density is None else integrand / self.time_density).mean()
+        """Estimate of the integral over t in [0, 1] of the integral of an (n,) integrand under q_t."""
+        weighed = self._weighed(integrand)
+        return (weighed if self.time_density is None else weighed / self.time_density).mean()
 
     def integral(self, integrand: Tensor) -> Tensor:
         """The same of what is learned from, which a proposal of times is told of."""
         if self.observe is not None:
-            self.observe(self.time, integrand)
+            self.observe(self.time, self._weighed(integrand))
         return self.mean(integrand)
+
+    def _weighed(self, integrand: Tensor) -> Tensor:
+        return integrand if self.mass is None else self.mass * integrand
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,14 @@ class VelocitySettings(Settings):
     unet: UNetSettings = Field(default=UNetSettings(), description="of the kind unet, which takes nothing else")
 
 
+class InterpolantSettings(Settings):
+    """The network that bends curves between snapshots."""
+
+    width: PositiveInt = Field(default=64, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=3, description="number of hidden layers")
+    time_features: PositiveInt = Field(default=4, description="cosines of the share of an interval that has passed")
+
+
 class OTFlowSettings(Settings):
     """The potential of OT-Flow: a residual network, a quadratic and a linear term of place and time."""
 

@@ -122,7 +122,8 @@ class _Loop:
         self.key, self.state, self.fabric = key, state, fabric
         self.parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=settings.learning_rate, fused=True)
+        betas = settings.momentum, 0.999
+        self.optimizer = torch.optim.Adam(self.parameters.values(), settings.learning_rate, betas, fused=True)
         self.proposal = TimeProposal(fabric.device) if settings.times == "learned" else None
         self.step, self.seconds = 0, 0.0
         self.checkpoint = state / "checkpoint.safetensors"

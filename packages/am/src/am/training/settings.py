@@ -27,6 +27,7 @@ class TrainingSettings(Settings):
     learning_rate: PositiveFloat = Field(default=1e-3, description="Adam's step size after warm-up")
     warmup: NonNegativeInt = Field(default=100, description="steps over which the learning rate rises linearly")
     schedule: Literal["constant", "cosine"] = Field(default="cosine", description="learning rate after warm-up")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Adam's beta_1, decay of the averaged gradient")
     clip: PositiveFloat = Field(default=1.0, description="largest norm of a gradient")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights that are kept")
     snapshots: NonNegativeInt = Field(default=6, description="averaged weights kept along the way, equally spaced")
@@ -39,3 +40,9 @@ class TrainingSettings(Settings):
         "Adam and sums over points are in single precision either way",
     )
     log_every: PositiveInt = Field(default=50, description="steps between rows of training.csv")
+
+
+class SaddleSettings(TrainingSettings):
+    """The same, where one part of a network climbs while the other descends: with momentum they circle."""
+
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="Adam's beta_1, decay of the averaged gradient")

@@ -1,0 +1,118 @@
+"""Curves between snapshots that a network bends, and the path that they make."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from am.marginals.snapshots import SnapshotPath
+from am.potentials.mlp import MLP
+from am.potentials.potential import Derivatives, Potential
+from am.potentials.settings import InterpolantSettings
+
+
+class Interpolant(nn.Module):
+    r"""Curves from cells of a snapshot to cells of the next, each with a mass.
+
+    .. math::
+        x_t = (1 - u) x_k + u x_{k+1} + \sigma \sqrt{h\, u (1 - u)}\, z + 4 u (1 - u)\, L\, f, \quad
+        \log m_t = 4 u (1 - u)\, g
+
+    u is the share of interval k, of length h, that has passed, and z is standard normal. f and g come out of one MLP,
+    which sees cosines of u, which interval it is, (x_k - m) / L, (x_{k+1} - m) / L, and z where there is noise; m and L
+    are centre and spread of the data. They are zero before training. At the ends of an interval x_t is a cell, of mass
+    one, whatever the network says.
+
+    Parameters
+    ----------
+    intervals
+        Number of intervals between snapshots.
+    noise
+        sigma, in units of length per square root of time.
+    massive
+        Whether there is g; all masses are one otherwise.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self, dimension: int, intervals: int, settings: InterpolantSettings, noise: float = 0.0, massive: bool = False
+    ) -> None:
+        super().__init__()
+        self.dimension, self.intervals, self.noise, self.massive = dimension, intervals, noise, massive
+        inputs = settings.time_features + intervals + (3 if noise else 2) * dimension
+        self.network = MLP(inputs, dimension + massive, settings.width, settings.depth)
+        nn.init.zeros_(self.network.last.weight)
+        nn.init.zeros_(self.network.last.bias)
+        self.register_buffer("centre", torch.zeros(dimension))
+        self.register_buffer("spread", torch.ones(()))
+        frequencies = math.pi * torch.arange(1, settings.time_features + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def fit_scale(self, points: Tensor) -> None:
+        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
+        self.centre.copy_(points.mean(0))
+        self.spread.copy_((points - self.centre).square().mean().sqrt())
+
+    def forward(self, snapshots: SnapshotPath, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A point of a curve of its own at each time, and the logarithm of its mass: (n,) -> (n, d), (n,).
+
+        Any cell may be joined with any of the next snapshot.
+        """
+        interval, passed = snapshots.locate(time)
+        start, end = (time.new_empty(len(time), self.dimension) for _ in range(2))
+        for k in interval.unique().tolist():
+            here = interval == k
+            n = int(here.sum())
+            start[here], end[here] = (snapshots.draw(s, n, generator).to(start) for s in (k, k + 1))
+        u = passed[:, None]
+        arch = u * (1 - u)
+        seen = [torch.cos(u * self.frequencies), one_hot(interval, self.intervals).to(u)]
+        seen += [(x - self.centre) / self.spread for x in (start, end)]
+        x = torch.lerp(start, end, u)
+        if self.noise:
+            z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            duration = snapshots.times.diff().to(x)[interval, None]
+            x = x + self.noise * (duration * arch).sqrt() * z
+            seen.append(z)
+        bend = 4 * arch * self.network(torch.cat(seen, -1))
+        return x + self.spread * bend[:, : self.dimension], bend[:, -1] if self.massive else torch.zeros_like(passed)
+
+
+class OpposedPath:
+    """The path that an interpolant makes of snapshots: where an action descends on it, the curves climb.
+
+    A "point" of it is a row of d + 1 numbers, place and mass. Gradients come back through it with their sign turned, so
+    that one backward pass serves both sides of a saddle (Ganin et al., JMLR 17, 2016).
+    """
+
+    def __init__(self, interpolant: Interpolant, snapshots: SnapshotPath) -> None:
+        self.interpolant, self.snapshots = interpolant, snapshots
+        self.dimension = snapshots.dimension + 1
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """Place and mass for each entry of ``time``: (n,) in [0, 1] -> (n, d + 1)."""
+        x, log_mass = self.interpolant(self.snapshots, time, generator)
+        rows = torch.cat([x, log_mass.exp()[:, None]], -1)
+        return 2 * rows.detach() - rows
+
+
+class LagrangianFlow(Potential):
+    """An action, and the interpolant of the path that it is learned from."""
+
+    def __init__(self, action: Potential, interpolant: Interpolant) -> None:
+        super().__init__()
+        self.action, self.interpolant = action, interpolant
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        return self.action(time, x)
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Those of the action."""
+        return self.action.derivatives(time, x)
