@@ -81,6 +81,8 @@ FIGURES = {
     "histograms": ["pdf", "png"],
     "animation": ["gif"],
     "grid": ["pdf", "png"],
+    "panels": ["pdf", "png"],
+    "paths": ["pdf", "png"],
     "trajectories": ["pdf", "png"],
 }
 
@@ -97,6 +99,8 @@ def figures_of(experiment):
         "histograms": not images,
         "animation": not images,
         "grid": images,
+        "panels": images and dataset.conditioned,
+        "paths": images and bool(experiment.data.evaluation.shown),
         "bars": snapshots,
         "ranks": len(experiment.seeds) > 1 and sum(not label.control for label in experiment.labels()) > 1,
         "trajectories": snapshots and start == "first",

@@ -296,7 +296,7 @@ def tabulate(
 @app.command()
 def draw(
     figure: Annotated[
-        str, typer.Argument(help="iterations, times, losses, histograms, animation, grid, trajectories.")
+        str, typer.Argument(help="iterations, times, losses, histograms, animation, grid, panels, paths, trajectories.")
     ],
     inputs: Annotated[list[Path], typer.Argument(help="The results to show.")],
     project: ProjectOption,

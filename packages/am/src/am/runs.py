@@ -35,12 +35,20 @@ class Course(Settings):
         "observed time before it",
     )
     n_samples: PositiveInt = Field(description="particles, and points of the truth at each time")
+    shown: tuple[Time, ...] = Field(
+        default=(), description="further times to predict, which figures show and nothing judges"
+    )
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """All times to predict, increasing."""
+        return tuple(sorted({*self.times, *self.shown}))
 
     def legs(self, observed: tuple[float, ...] | None) -> Legs:
         """The parts of the course; ``observed`` are the times that a data set has points at."""
         if self.start == "first":
-            return ((0.0, self.times),)
-        return tuple((max(t for t in observed or (0.0,) if t < time - 1e-9), (time,)) for time in self.times)
+            return ((0.0, self.moments),)
+        return tuple((max(t for t in observed or (0.0,) if t < time - 1e-9), (time,)) for time in self.moments)
 
 
 class Evaluation(Course):

@@ -52,6 +52,7 @@ def project(folder: Path, task: str) -> dict[str, Any]:
         "dataset": {"name": "natural_patches", "task": task, "stride": 32},
         "evaluation": {
             "times": [0.5, 1],
+            "shown": [0.25],
             "n_samples": N,
             "metrics": metrics,
             "floor_repeats": 2,
@@ -83,7 +84,7 @@ def test_every_task_goes_from_settings_to_a_metric(
     points = read_snapshots(Path("data.h5ad"))
     value = {}
     for name in methods:
-        place = Path(name)
+        place = Path(name, "seed0")
         given = ("--run", place / "config.yaml", "--data", "data.h5ad", "--seed", 0)
         run("resolve", *about, "--run", name, "--out", place / "config.yaml")
         model: tuple[object, ...] = ()
@@ -100,6 +101,9 @@ def test_every_task_goes_from_settings_to_a_metric(
             # What an image is conditioned on stays where it is.
             np.testing.assert_array_equal(x[:, PIXELS:], points.test(0, 0.0)[:, PIXELS:])
             assert not np.array_equal(x[:, :PIXELS], points.test(0, 0.0)[:, :PIXELS])
+            early, _ = read_samples(place / "samples.npz").at(0.25)  # shown, and judged by nothing
+            assert not np.array_equal(early[:, :PIXELS], x[:, :PIXELS])
+            assert set(pd.read_csv(place / "metrics.csv")["time"]) == {0.5, 1.0}
     if task in ("generation", "torus", "vp_diffusion"):  # others start from what the very images that judge look like
         for metric in ("energy", "efficientnet_kernel"):
             assert value["oracle"][metric] < value["no_dynamics"][metric]
@@ -111,6 +115,9 @@ def test_every_task_goes_from_settings_to_a_metric(
         assert set(value["oracle"].index) == {"energy"}  # its images are others, with other conditions
         assert set(value["am"].index) == {"energy", "psnr", "ssim"}
         assert value["no_dynamics"]["psnr"] < value["condition_only"]["psnr"]
+    for figure in ("paths", "panels"):
+        run("draw", figure, "data.h5ad", "am/seed0/samples.npz", *about, "--out", f"{figure}.png")
+        assert Path(f"{figure}.png.provenance.json").exists()
 
 
 def test_without_inception_it_is_said_where_to_put_it(am: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from am.config import ConfigError, nearest
 from am.data.samples import Samples, read_samples
@@ -17,6 +18,7 @@ from am.results.figures.animation import animation
 from am.results.figures.bars import bars
 from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
+from am.results.figures.image_rows import image_rows
 from am.results.figures.method_ranks import method_ranks
 from am.results.figures.metric_over_iterations import metric_over_iterations
 from am.results.figures.metric_over_time import metric_over_time
@@ -30,6 +32,8 @@ from am.results.tables import summarise, summarise_times
 from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.runs import step_digest
 
+PANELS, FOLLOWED = 12, 3
+"""Images in a row of panels, and those that are followed through time."""
 Draw = Callable[[ResolvedExperiment, Sequence[Path], Sequence[Path], Origin], None]
 
 
@@ -140,15 +144,45 @@ def _animation(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequ
 
 
 def _grid(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
-    shape = experiment.data.build_dataset().image_shape
-    if shape is None:
-        raise ConfigError(f"the figure 'grid' shows images, and '{experiment.data.dataset['name']}' has none")
-    truth, models = _clouds(experiment, inputs)
+    shape, _, truth, models = _pictures(experiment, inputs, "grid")
     last = experiment.data.evaluation.times[-1]
     blocks = [(title, samples.at(last)[0]) for title, samples in [("truth", truth), *models]]
     figure = grid(blocks, shape)
     for path in out:
         save_figure(figure, path, made_of)
+
+
+def _panels(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    shape, start, truth, models = _pictures(experiment, inputs, "panels")
+    last = experiment.data.evaluation.times[-1]
+    rows = [(title, samples.at(last)[0][:PANELS]) for title, samples in [*models, ("truth", truth)]]
+    figure = image_rows([("input", start[:PANELS]), *rows], shape)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _paths(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    shape, start, _, models = _pictures(experiment, inputs, "paths")
+    moments = experiment.data.evaluation.moments
+    rows = [
+        (f"{title}, {i + 1}", np.stack([start[i], *(samples.at(time)[0][i] for time in moments)]))
+        for title, samples in models
+        for i in range(min(FOLLOWED, len(start)))
+    ]
+    figure = image_rows(rows, shape, [f"t = {time:g}" for time in (0.0, *moments)])
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _pictures(
+    experiment: ResolvedExperiment, inputs: Sequence[Path], figure: str
+) -> tuple[tuple[int, int, int], NDArray[np.float32], Samples, list[tuple[str, Samples]]]:
+    """Shape of images, points that particles start from, the truth, and what methods make of them."""
+    shape = experiment.data.build_dataset().image_shape
+    if shape is None:
+        raise ConfigError(f"the figure '{figure}' shows images, and '{experiment.data.dataset['name']}' has none")
+    truth, models = _clouds(experiment, inputs)
+    return shape, read_snapshots(_named("data.h5ad", inputs)[0]).test(experiment.seeds[0], 0.0), truth, models
 
 
 def _trajectories(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
@@ -233,6 +267,8 @@ FIGURES: Mapping[str, Draw] = {
     "histograms": _histograms,
     "animation": _animation,
     "grid": _grid,
+    "panels": _panels,
+    "paths": _paths,
     "trajectories": _trajectories,
 }
 """Figures by name."""

@@ -112,7 +112,7 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     rows: list[dict[str, Any]] = []
     for step, tensors in snapshots(weights):
         sampler.load(tensors, str(weights))
-        predicted = flat(sampler.predict(n), run.sampling.times)
+        predicted = flat(sampler.predict(n), run.sampling.moments)
         rows_of_step = _against_truth(evaluation, [metric], predicted, truth, seed, n, viewer)
         values = [row["value"] for row in rows_of_step]
         rows.append({"iteration": step, "value": sum(values) / len(values)})

@@ -42,7 +42,7 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
     prediction = sampler.predict(run.sampling.n_samples)
     seconds = time.monotonic() - clock
     velocity, growth = sampler.fields(run.sampling.n_samples)
-    write_samples(replace(flat(prediction, run.sampling.times), velocity=velocity, growth=growth), out)
+    write_samples(replace(flat(prediction, run.sampling.moments), velocity=velocity, growth=growth), out)
     record = collect(
         code_digest=run.code_digest("sample"),
         config_sha256=run.sampling_digest,
