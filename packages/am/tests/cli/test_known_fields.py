@@ -94,10 +94,21 @@ def test_growth_and_lost_sample_size_are_those_of_methods_that_weigh(tmp_path: P
     metrics = [{"kind": kind} for kind in kinds]
     methods: dict[str, Any] = {"uam": {"settings": ACTION}, "am": {"settings": ACTION}}
     out = made(am, tmp_path, {"name": "growing_mixture"}, methods, EVALUATION | {"metrics": metrics})
-    rows = pd.read_csv(out / "uam/seed0/metrics.csv").set_index(["metric", "time"])["value"]
+    table = pd.read_csv(out / "uam/seed0/metrics.csv")
+    rows = table.set_index(["metric", "time"])["value"]
     assert 0.1 < rows["growth_error", 1.0] < 2  # hardly trained
     assert 0 < rows["sample_size_lost", 1.0] < 1
-    assert 0.1 < abs(rows["growth_correlation", 1.0]) < 1
+    (correlation,) = table[table["metric"] == "growth_correlation"].to_dict("records")
+    assert np.isnan(correlation["time"])
+    assert correlation["n_samples"] == 2 * 30
+    truth: Any = build_dataset({"name": "growing_mixture"}, "test").truth()
+    rates = []
+    for time in (0.5, 1.0):
+        x = torch.from_numpy(read_snapshots(out / "seed0/data.h5ad").test(0, time)[:30])
+        found = read_samples(out / "uam/seed0/samples.npz").fields_at(time)[1]
+        assert found is not None
+        rates.append([found, truth.rate(torch.full((30,), time), x).numpy()])
+    assert correlation["value"] == pytest.approx(np.corrcoef(*np.concatenate(rates, 1))[0, 1], rel=1e-4)
     log_weight = read_samples(out / "uam/seed0/samples.npz").at(1.0)[1]
     assert log_weight is not None
     mass = 0.7 * math.exp(-1) + 0.1 * math.exp(2) + 0.2

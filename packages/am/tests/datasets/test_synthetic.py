@@ -127,6 +127,16 @@ def test_masses_are_those_of_the_populations() -> None:
     torch.testing.assert_close(path.log_mass(time).exp(), (3 * torch.exp(-0.5 * time) + torch.exp(1.5 * time)) / 4)
 
 
+@pytest.mark.parametrize("name", ["growing_mixture", "gene_network"])
+def test_the_rate_of_growth_is_the_relative_one_and_that_of_the_mass(name: str) -> None:
+    path = dataset(name).truth()
+    time = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64).repeat_interleave(50)
+    x = path.sample(time, generator("points"))
+    step = 0.005  # the simulation's
+    mean = (path.log_mass(time + step) - path.log_mass(time - step)) / (2 * step)
+    torch.testing.assert_close(path.rate(time, x), path.growth(time, x) + mean, rtol=0, atol=0.01)
+
+
 @pytest.mark.parametrize(("time", "away"), [(0.0, 0.0), (0.2, 0.0), (0.6, 2 * 0.25), (1.0, 2.0)])
 def test_branches_part_after_the_split(time: float, away: float) -> None:
     x = drawn("bifurcation", time, split_time=0.2, share=0.6, scale=0.1)

@@ -84,6 +84,10 @@ class BranchingDiffusion:
         low = place.floor().long().clamp(max=self.steps - 1)
         return self._rate(x) - torch.lerp(mean[low], mean[low + 1], (place - low).to(x))
 
+    def rate(self, time: Tensor, x: Tensor) -> Tensor:
+        """Rate g at which mass grows at x, whatever the time: (n,), (n, d) -> (n,)."""
+        return self._rate(x)
+
     def log_mass(self, time: Tensor) -> Tensor:
         """Logarithm of the whole mass, 0 at t = 0: (n,) -> (n,)."""
         total = (torch.logsumexp(self._log_weight.double(), -1) - math.log(self._states.shape[1])).to(time)

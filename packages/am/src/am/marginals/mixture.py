@@ -74,6 +74,10 @@ class GaussianMixture:
         """Mean velocity of the components at x: (n,), (n, d) -> (n, d)."""
         return (self.responsibilities(time, x)[..., None] * time_derivative(self.means, time)).sum(1)
 
+    def rate(self, time: Tensor, x: Tensor) -> Tensor:
+        """Rate at which mass grows at x, per unit of t: (n,), (n, d) -> (n,)."""
+        return (self.responsibilities(time, x) * time_derivative(lambda t: self.masses(t).log(), time)).sum(-1)
+
     def growth(self, time: Tensor, x: Tensor) -> Tensor:
-        """Rate at which mass grows at x, relative to the whole, per unit of t: (n,), (n, d) -> (n,)."""
+        """The same, relative to the whole: (n,), (n, d) -> (n,)."""
         return (self.responsibilities(time, x) * time_derivative(self.log_share, time)).sum(-1)

@@ -218,7 +218,7 @@ class GrowthError(_FieldMetric):
 
 
 class GrowthCorrelation(_FieldMetric):
-    """Correlation of the growth rate with the true one under q_t: 1 is exact."""
+    """Correlation of the growth rate with the true one, mean growth included, over times and points of q_t."""
 
     kind: Literal["growth_correlation"] = "growth_correlation"
     quantity = "correlation of the growth rate"
@@ -264,7 +264,8 @@ IMAGE_METRICS = (
     *COLOUR_METRICS,
 )
 """Metrics of images."""
-FieldSettings = VelocityError | VelocityCosine | GrowthError | GrowthCorrelation | MassError | SampleSizeLost
+OfOneTime = VelocityError | VelocityCosine | GrowthError | MassError | SampleSizeLost
+FieldSettings = OfOneTime | GrowthCorrelation
 """Settings of a metric of what a method says of points."""
 MetricSettings = Annotated[
     DistanceSettings | PictureSettings | PairedSettings | FieldSettings, Field(discriminator="kind")

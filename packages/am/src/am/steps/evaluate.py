@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -24,6 +25,7 @@ from am.metrics.settings import (
     GrowthError,
     MassError,
     MetricSettings,
+    OfOneTime,
     PairedSettings,
     PictureSettings,
     SampleSizeLost,
@@ -167,25 +169,33 @@ def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int
         return
     dataset = plan.build_dataset()
     known = dataset.truth()
+    rates: list[tuple[Tensor, Tensor]] = []
     for start, times in plan.evaluation.legs(dataset.observed):
         for time in times:
             y = torch.from_numpy(truth.test(seed, time)[: plan.evaluation.n_samples])
             for metric in metrics:
                 try:
+                    if isinstance(metric, GrowthCorrelation):
+                        told = _growth(known, "rate", time, y, predicted)
+                        rates += [told] if told else []
+                        continue
                     value = _of_field(metric, known, start, time, y, predicted)
                 except ValueError as error:
                     raise DataError(f"at time {time}, {metric.label}: {error}") from None
                 if value is not None:
                     yield _row(time, metric, value, len(y))
+    for metric in metrics:
+        if isinstance(metric, GrowthCorrelation) and rates:
+            found, exact = (torch.cat(parts) for parts in zip(*rates, strict=True))
+            yield _row(math.nan, metric, correlation(found, exact), len(found))
 
 
 def _of_field(
-    metric: FieldSettings, known: Marginals, start: float, time: float, y: Tensor, predicted: Samples
+    metric: OfOneTime, known: Marginals, start: float, time: float, y: Tensor, predicted: Samples
 ) -> float | None:
     """A value, or None where the method does not say what it would be of."""
     _, log_weight = predicted.at(time)
-    velocity, growth = predicted.fields_at(time)
-    at = torch.full((len(y),), time)
+    velocity, _ = predicted.fields_at(time)
     match metric:
         case SampleSizeLost():
             return None if log_weight is None else sample_size_lost(torch.from_numpy(log_weight))
@@ -197,15 +207,21 @@ def _of_field(
             if velocity is None:
                 return None
             compare = relative_error if isinstance(metric, VelocityError) else mean_cosine
-            return compare(torch.from_numpy(velocity), exact(at, y))
-        case GrowthError() | GrowthCorrelation():
-            exact = _true(known, "growth")
-            if growth is None:
-                return None
-            compare = relative_error if isinstance(metric, GrowthError) else correlation
-            return compare(*(rate - rate.mean() for rate in (torch.from_numpy(growth), exact(at, y))))
+            return compare(torch.from_numpy(velocity), exact(torch.full((len(y),), time), y))
+        case GrowthError():
+            told = _growth(known, "growth", time, y, predicted)
+            return relative_error(*(rate - rate.mean() for rate in told)) if told else None
         case _:
             assert_never(metric)
+
+
+def _growth(known: Marginals, name: str, time: float, y: Tensor, predicted: Samples) -> tuple[Tensor, Tensor] | None:
+    """Growth rate and true one of the test points of a time; None where the method tells none."""
+    exact = _true(known, name)
+    _, growth = predicted.fields_at(time)
+    if growth is None:
+        return None
+    return torch.from_numpy(growth), exact(torch.full((len(y),), time), y)
 
 
 def _true(known: Marginals, *names: str) -> Callable[..., Tensor]:
