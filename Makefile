@@ -45,6 +45,11 @@ smoke:  ## the same steps in minutes, on too little to be judged
 verify: $(READY)  ## check the committed results without training, in two minutes
 	@am review
 
+.PHONY: archive
+archive: $(READY)  ## a finished run in one file for reviewers, results/action-matching-SCALE.zip
+	@am report --project config --scale $(SCALE) --results $(RESULTS) --out $(RESULTS)/report.html
+	am archive --project config --scale $(SCALE) --results $(RESULTS) --out results/action-matching-$(SCALE).zip
+
 .PHONY: test
 test: lint  ## every check but the slow ones
 	@pytest -m "not slow"

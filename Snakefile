@@ -24,6 +24,7 @@ report: "workflow/report/workflow.rst"
 
 try:
     PROJECT = Project(Path("config"), config)
+    ARCHIVE = PROJECT.published_archive()
 except ConfigError as error:
     sys.exit(f"am: {error}")
 

@@ -5,6 +5,7 @@
 # and of code (docs/decisions/workflow-rules.md says why).
 
 from am.config import digest
+from am.data.registry import ARCHIVES, archive_name
 from am.runs import step_digest
 
 OUT = f"{PROJECT.results}/{PROJECT.scale}"
@@ -34,10 +35,13 @@ def run(wildcards):
 
 
 def trained(file):
-    """Path of a file that training leaves, for runs that train: in another experiment where that one trains for this."""
+    """Path of a file that training leaves, for runs that train: in another experiment where that one trains for this.
+
+    Where an experiment takes published weights, it is the path that they are unpacked to.
+    """
 
     def of(wildcards):
-        folder = f"{OUT}/{experiment(wildcards).trains_in}/{wildcards.run}/seed{wildcards.seed}"
+        folder = f"{OUT}/{experiment(wildcards).weights}/{wildcards.run}/seed{wildcards.seed}"
         return f"{folder}/{file}" if run(wildcards).about.trained else []
 
     return of
@@ -53,11 +57,11 @@ def networks(wildcards):
     return [f"data/raw/{source}/{file}" for source, file in experiment(wildcards).data.evaluation.files]
 
 
-def every_run(pattern, experiment, trained=False):
+def every_run(pattern, experiment, trained=False, folder=None):
     """Paths of a file that each run has with each seed; only of runs that train in the workflow, if asked."""
     training = [name for name, config in experiment.runs.items() if config.about.trained]
     return [
-        f"{OUT}/{experiment.name}/{name}/seed{seed}/{pattern}"
+        f"{OUT}/{folder or experiment.name}/{name}/seed{seed}/{pattern}"
         for name in (training if trained else experiment.contestants)
         for seed in experiment.seeds
     ]
@@ -123,7 +127,7 @@ def shown_in(figure):
             "times": measured,
             "bars": measured,
             "ranks": every_run("metrics.csv", e),
-            "losses": every_run("training.csv", e, trained=True),
+            "losses": every_run("training.csv", e, trained=True, folder=e.weights),
         }.get(figure, [f"{OUT}/{e.name}/seed{e.seeds[0]}/data.h5ad", *first])
 
     return inputs

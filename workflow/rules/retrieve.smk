@@ -11,3 +11,27 @@ rule retrieve_file:
         "../../environment.yml"
     shell:
         "am retrieve --registry {input.registry} --source {wildcards.source} --file {wildcards.file} --out {output} 2> {log}"
+
+
+rule unpack_weights:
+    """Take the weights of one run with one seed from the archive that the project published; nothing is trained."""
+    input:
+        archive=ancient(f"data/raw/{ARCHIVES}/{archive_name(PROJECT.scale)}"),
+    output:
+        model=f"{OUT}/{ARCHIVES}/{{experiment}}/{{run}}/seed{{seed}}/model.safetensors",
+        snapshots=f"{OUT}/{ARCHIVES}/{{experiment}}/{{run}}/seed{{seed}}/snapshots.safetensors",
+        losses=f"{OUT}/{ARCHIVES}/{{experiment}}/{{run}}/seed{{seed}}/training.csv",
+        provenance=f"{OUT}/{ARCHIVES}/{{experiment}}/{{run}}/seed{{seed}}/training.json",
+    log:
+        f"{OUT}/logs/unpack_weights/{{experiment}}/{{run}}/seed{{seed}}.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        run=RUN_SETTINGS,
+        settings=lambda w: run(w).training_digest,
+        sha256=ARCHIVE.sha256 if ARCHIVE else "",
+        scale=PROJECT.scale,
+    shell:
+        "am unpack {input.archive} --run {params.run} --scale {params.scale} --seed {wildcards.seed}"
+        " --out {output.model} 2> {log}"

@@ -398,6 +398,75 @@ def test_weights_of_another_experiment_bring_it_along_and_leave_sampling_free(wr
     assert read_run(folder / "results/tiny/one/am/config.yaml") == one
 
 
+@pytest.mark.parametrize(
+    ("artifacts", "own", "expected"),
+    [
+        ({}, None, "build"),
+        ({}, "archive", "archive"),
+        ("archive", None, "archive"),
+        ("build", "archive", "build"),
+        ({"one": "archive"}, None, "archive"),
+        ({"one": "build"}, "archive", "build"),
+        ({"atom": "archive"}, None, "build"),
+    ],
+)
+def test_weights_are_trained_or_fetched_as_is_chosen(write: Write, artifacts: Any, own: Any, expected: str) -> None:
+    folder = write(config={"experiments": ["rolled"], "artifacts": artifacts})
+    write_yaml({**CELLS, "artifacts": own}, folder / "experiments/one.yaml")
+    write_yaml({"like": "one", "weights_of": "one", "artifacts": None}, folder / "experiments/rolled.yaml")
+    weights = "one" if expected == "build" else "archive/one"
+    for experiment in Project(folder).known.values():
+        assert (experiment.artifacts, experiment.weights) == (expected, weights)
+    other = {"build": "archive", "archive": "build"}[expected]
+    assert {e.artifacts for e in Project(folder, {"artifacts": other}).known.values()} == {other}
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "expected"),
+    [
+        (
+            "fetch",
+            "config.yaml: artifacts: it is build or archive, for all experiments or for each by its name (got 'fetch')",
+        ),
+        (
+            {"one": ["fetch"]},
+            "config.yaml: artifacts: it is build or archive, for all experiments or for each by its name",
+        ),
+        ({"on": "archive"}, "config.yaml: artifacts.on: there is no such experiment; did you mean 'one'?"),
+        ({"rolled": "archive"}, "artifacts.rolled: its weights are those of 'one'; choose for that one"),
+    ],
+)
+def test_a_choice_of_weights_that_cannot_be_followed_is_a_sentence(write: Write, artifacts: Any, expected: str) -> None:
+    folder = write(config={"experiments": ["rolled"], "artifacts": artifacts})
+    write_yaml(CELLS, folder / "experiments/one.yaml")
+    write_yaml({"like": "one", "weights_of": "one"}, folder / "experiments/rolled.yaml")
+    with pytest.raises(ConfigError) as caught:
+        Project(folder)
+    assert expected in str(caught.value)
+
+
+def test_an_archive_that_the_registry_does_not_list_is_a_sentence_where_weights_are_asked_for(write: Write) -> None:
+    folder = write(config={"artifacts": "archive"})
+    registry = folder.parent / "data/registry.yaml"
+    write_yaml({}, registry)
+    with pytest.raises(ConfigError) as caught:
+        Project(folder).published_archive()
+    assert str(caught.value) == (
+        f"atom: artifacts: archive: {registry} lists no published archive of the scale 'tiny' (archive: "
+        "action-matching-tiny.zip); train with `artifacts: build`, or see docs/reviewing.md for how one is published"
+    )
+    assert Project(folder, {"artifacts": "build"}).published_archive() is None
+    methods = {"am": None, "wide": None, "published": None}
+    untrained = write(config={"artifacts": "archive"}, experiment={"methods": methods, "published": None}, name="other")
+    assert Project(untrained).published_archive() is None
+    entry = {"urls": ["https://example.org/a.zip"], "sha256": "0" * 64}
+    source = {"title": "t", "licence": "MIT", "citation": "c", "files": {"action-matching-tiny.zip": entry}}
+    write_yaml({"archive": source}, registry)
+    listed = Project(folder).published_archive()
+    assert listed is not None
+    assert listed.sha256 == "0" * 64
+
+
 def test_particles_start_at_the_first_time_or_at_the_one_before(write: Write) -> None:
     folder = write(config={"experiments": ["one"]})
     write_yaml(CELLS, folder / "experiments/one.yaml")

@@ -182,6 +182,24 @@ def retrieve(
 
 
 @app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="The archive that `am retrieve` fetched.", show_default=False)],
+    run: RunOption,
+    scale: ScaleOption,
+    seed: SeedOption,
+    out: OutOption,
+    registry: Annotated[Path, typer.Option(help="Registry of files from outside.")] = Path("data/registry.yaml"),
+) -> None:
+    """Take the weights of a run from an archive of results, instead of training.
+
+    Writes model.safetensors to --out and, beside it, snapshots.safetensors, training.csv and training.json.
+    """
+    from am.steps.unpack import unpack as step
+
+    step(archive, run, scale, seed, out, registry)
+
+
+@app.command()
 def prepare(
     config: ConfigOption,
     out: OutOption,
@@ -343,6 +361,22 @@ def report(
     from am.steps.report import report as step
 
     step(Project(project, {"scale": scale}), results, out)
+
+
+@app.command()
+def archive(
+    project: ProjectOption,
+    scale: ScaleOption,
+    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
+    out: OutOption,
+    kept: Annotated[Path, typer.Option(help="Folder of committed results, which go along.")] = Path("results/expected"),
+    largest: Annotated[float, typer.Option(min=0, help="Megabytes; samples that have more stay out.")] = 50.0,
+) -> None:
+    """Put a finished run, the project and the committed results into one zip file: a Workflow Run RO-Crate."""
+    from am.experiments import Project
+    from am.steps.archive import archive as step
+
+    step(Project(project, {"scale": scale}), project.absolute().parent, results, kept, out, largest)
 
 
 @app.command()

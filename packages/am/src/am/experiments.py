@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, field_validator
 
 from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
+from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
 from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, PairedSettings
@@ -37,6 +38,8 @@ from am.runs import (
 LEAKY = "-leaky"
 """Ending of protocols that let what judges into training: their numbers are those of no other."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Artifacts = Literal["build", "archive"]
+"""Where weights come from: training, or the archive that the project published of the scale."""
 
 
 class Run(Settings):
@@ -59,6 +62,11 @@ class Experiment(Settings):
     published: tuple[Published, ...] = ()
     weights_of: str | None = Field(
         default=None, description="another experiment, of the same data and settings, that trains for this one"
+    )
+    artifacts: Artifacts | None = Field(
+        default=None,
+        description="build: train; archive: take weights from the published archive; build when left out here and in "
+        "config.yaml",
     )
 
 
@@ -85,6 +93,18 @@ class ProjectSettings(Settings):
     benchmarks: tuple[str, ...] = Field(default=(), description="folders of workflow/benchmarks that are opt-in")
     results: str = "results"
     tensorboard: bool = False
+    artifacts: Artifacts | dict[str, Artifacts] = Field(
+        default_factory=dict,
+        description="build or archive, of all experiments or by name; goes before what their files say",
+    )
+
+    @field_validator("artifacts", mode="before")
+    @classmethod
+    def _chosen(cls, choice: Any) -> Any:
+        words = choice.values() if isinstance(choice, dict) else [choice]
+        if not all(word in get_args(Artifacts) for word in words):
+            raise ValueError("it is build or archive, for all experiments or for each by its name")
+        return choice
 
 
 class ResolvedExperiment:
@@ -98,6 +118,7 @@ class ResolvedExperiment:
         scale: Scale,
         where: str,
         benchmarks: Mapping[str, Benchmark],
+        artifacts: Artifacts,
     ) -> None:
         self.file, self.name, self.scale, self.seeds = file, file.stem, scale_name, scale.seeds
         self.title, self.published = parts.title, parts.published
@@ -107,6 +128,7 @@ class ResolvedExperiment:
         self.pictured = parts.pictured or tuple(parts.methods)
         self.trains_in = parts.weights_of or self.name
         """Name of the experiment that the weights of its runs come from."""
+        self.artifacts = artifacts
         dataset = build_dataset(parts.dataset, where)
         _check_evaluation(parts.evaluation, dataset, where)
         _check_protocol(parts.evaluation.protocol, dataset, where)
@@ -131,6 +153,11 @@ class ResolvedExperiment:
     def contestants(self) -> tuple[str, ...]:
         """Names of all runs, those of benchmarks too."""
         return (*self.runs, *self.benchmarks)
+
+    @property
+    def weights(self) -> str:
+        """Folder of what training leaves, below that of the scale: what is trained and what is fetched never meet."""
+        return self.trains_in if self.artifacts == "build" else f"{ARCHIVES}/{self.trains_in}"
 
     def shown(self, *keys: str) -> str:
         """Digest of what is shown beside numbers: of labels, published and protocol, those that ``keys`` name."""
@@ -275,14 +302,21 @@ class Project:
         self.benchmarks = read_benchmarks(folder.parent / FOLDER, known, settings.benchmarks, opt_in)
         """Those that run, by the name of their folder."""
 
+        said = settings.artifacts
+        chosen = dict.fromkeys(known, said) if isinstance(said, str) else said
+
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
             data, where = self._read(name, scale, scale_file)
             parts = parse(Experiment, data, where)
-            experiment = ResolvedExperiment(self._file(name), parts, settings.scale, scale, where, self.benchmarks)
             if parts.weights_of and user:
                 raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
-            if parts.weights_of:
-                _check_weights(experiment, resolve(parts.weights_of, name), where)
+            source = resolve(parts.weights_of, name) if parts.weights_of else None
+            artifacts = source.artifacts if source else chosen.get(name) or parts.artifacts or "build"
+            experiment = ResolvedExperiment(
+                self._file(name), parts, settings.scale, scale, where, self.benchmarks, artifacts
+            )
+            if source:
+                _check_weights(experiment, source, where)
             self.known[name] = experiment
             return experiment
 
@@ -290,6 +324,28 @@ class Project:
         """The experiments asked for, and those that train for them."""
         self.experiments = {name: resolve(name) for name in settings.experiments}
         """The experiments asked for."""
+        for name in said if isinstance(said, dict) else ():
+            if name not in known:
+                raise ConfigError(f"{base}: artifacts.{name}: there is no such experiment; {nearest(name, known)}")
+            if name in self.known and self.known[name].artifacts != chosen[name]:
+                trains = self.known[name].trains_in
+                raise ConfigError(f"{base}: artifacts.{name}: its weights are those of '{trains}'; choose for that one")
+
+    def published_archive(self) -> RemoteFile | None:
+        """The archive that weights are taken from, as the registry lists it; None where every experiment trains.
+
+        Raises
+        ------
+        ConfigError
+            The registry lists none of this scale.
+        """
+        for experiment in self.known.values():
+            if experiment.artifacts == "archive" and any(run.about.trained for run in experiment.runs.values()):
+                try:
+                    return published_archive(self._folder.parent / "data/registry.yaml", self.scale)
+                except ConfigError as error:
+                    raise ConfigError(f"{experiment.name}: artifacts: archive: {error}") from None
+        return None
 
     def _read(self, name: str, scale: Scale, scale_file: Path, *users: str) -> tuple[dict[str, Any], str]:
         """An experiment's keys over those of the one that it is like, the scale's over both; and where they stand."""

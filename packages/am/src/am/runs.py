@@ -21,6 +21,9 @@ from am.results.provenance import Asked, Origin, named, origin
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
 
+TRAINED = ("snapshots.safetensors", "training.csv", "training.json", "model.safetensors")
+"""What training leaves, beside each other."""
+
 Legs = tuple[tuple[float, tuple[float, ...]], ...]
 """Times at which particles start, each with the later times that they are pushed to from there."""
 
@@ -136,9 +139,14 @@ class RunConfig(Settings):
         return f"{self.experiment}/{self.run}/{seed}"
 
     @property
+    def training_settings(self) -> dict[str, Any]:
+        """The settings that weights depend on, as plain data."""
+        return self.model_dump(mode="json", include={"experiment", "run", "method", "dataset", "settings"})
+
+    @property
     def training_digest(self) -> str:
         """Changes when, and only when, a setting that weights depend on does."""
-        return digest(self.model_dump(mode="json", include={"experiment", "run", "method", "dataset", "settings"}))
+        return digest(self.training_settings)
 
     @property
     def sampling_digest(self) -> str:

@@ -10,6 +10,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from am.config import ConfigError, Settings, nearest, parse, read_yaml
 
+ARCHIVES = "archive"
+"""The source whose files are results that this project published."""
+
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 """A name alone: it leads to no other folder, and means nothing to a shell."""
 Url = Annotated[str, Field(pattern=r"^(https?|file)://")]
@@ -84,3 +87,27 @@ def find_file(registry: Path, source: str, file: str) -> RemoteFile:
     if file not in files:
         raise ConfigError(f"{registry}: {source} has no file '{file}'; {nearest(file, files)}")
     return files[file]
+
+
+def archive_name(scale: str) -> str:
+    """What the archive of a scale is called, as a file of the source :data:`ARCHIVES`."""
+    return f"action-matching-{scale}.zip"
+
+
+def published_archive(registry: Path, scale: str) -> RemoteFile:
+    """The entry of the archive of results that the project published of a scale.
+
+    Raises
+    ------
+    ConfigError
+        The registry is not valid, or lists none.
+    """
+    sources = read_registry(registry)
+    files = sources[ARCHIVES].files if ARCHIVES in sources else {}
+    name = archive_name(scale)
+    if name not in files:
+        raise ConfigError(
+            f"{registry} lists no published archive of the scale '{scale}' ({ARCHIVES}: {name}); "
+            "train with `artifacts: build`, or see docs/reviewing.md for how one is published"
+        )
+    return files[name]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from am.config import digest, read_yaml
+from am.data.raw import RAW
 from am.experiments import Project, ResolvedExperiment
 from am.results.figures.saving import origin_inside
 from am.results.provenance import ProvenanceError, file_sha256, named, sidecar
-from am.runs import read_data_config, read_run, step_digest
+from am.runs import TRAINED, read_data_config, read_run, step_digest
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -237,19 +238,24 @@ def _record(path: Path) -> _Record | None:
 
 def _made(path: Path, content: Mapping[str, Any], where: str) -> _Record:
     made = _parse(_Made, content, where)
+    facts = {key: value for key, value in content.items() if key not in ("inputs", "settings")}
+    from_outside = all(Path(name).is_relative_to(RAW) for name in made.inputs)
+    training = path.with_name("training.json")
+    if path.name in TRAINED and training.is_file():  # weights that were fetched, with what their training told
+        facts["trained"] = {key: value for key, value in _read(training).items() if key not in ("data", "files")}
     settings = [
         (file, asked.sha256, partial(_settings_now, file, asked))
         for asked in made.settings
         for file in [_find(asked.file, path)]
     ]
     return _Record(
-        facts={key: value for key, value in content.items() if key not in ("inputs", "settings")},
+        facts=facts,
         sha256=made.sha256,
         inputs=made.inputs,
         settings=settings,
         code_digest=made.code_digest,
         code=lambda: step_digest(*made.code) if made.code else made.code_digest,
-        reads_sources=made.code[:1] in (("prepare",), ("fit",)),
+        reads_sources=made.code[:1] in (("prepare",), ("fit",)) or from_outside,
     )
 
 
@@ -288,6 +294,8 @@ def _settings_now(file: Path, asked: _Asked) -> str:
         return digest({key: told[key] for key in asked.keys})
     if asked.keys == ("sampling",):
         return read_run(file).sampling_digest
+    if asked.keys == ("training",):
+        return read_run(file).training_digest
     return read_data_config(file).asked(*asked.keys)
 
 
@@ -330,13 +338,18 @@ def _shown(path: Path) -> str:
 
 def _facts(node: Node) -> str:
     """What the one that made it told, in a line."""
-    record = node.record
     facts = [f"sha256 {node.sha256[:12]}"] if node.sha256 else []
-    facts += [f"{name.split('_')[0]} {str(record[name])[:12]}" for name in ("commit", "code_digest") if name in record]
+    facts += _told(node.record)
+    if trained := node.record.get("trained"):
+        facts.append(f"trained: {', '.join(_told(trained))}")
+    return ", ".join(facts)
+
+
+def _told(record: Mapping[str, Any]) -> list[str]:
+    facts = [f"{name.split('_')[0]} {str(record[name])[:12]}" for name in ("commit", "code_digest") if name in record]
     facts += [f"{name.replace('_', ' ')} {_value(record[name])}" for name in _TOLD if record.get(name) is not None]
     versions = record.get("versions", {})
-    facts += [f"{name} {versions[name]}" for name in ("python", "torch", "numpy") if name in versions]
-    return ", ".join(facts)
+    return facts + [f"{name} {versions[name]}" for name in ("python", "torch", "numpy") if name in versions]
 
 
 def _value(value: Any) -> str:
