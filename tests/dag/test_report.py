@@ -11,6 +11,7 @@ from ..project import ProjectCopy
 FIGURES = {
     "tiny_iterations.png": "The experiment's first metric against training iterations",
     "tiny_times.png": "The experiment's first metric at each time",
+    "tiny_ranks.png": "Ranks of methods by each distance",
     "tiny_losses.png": "Training losses",
     "tiny_histograms.png": "Where particles are",
     "tiny_animation.gif": "Where particles are over time",

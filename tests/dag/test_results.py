@@ -51,7 +51,7 @@ def test_every_file_is_there_and_no_other(results: Path) -> None:
     trained = run | {"model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"}
     shown = [
         f"figures/tiny_{name}.{kind}"
-        for name in ("iterations", "times", "losses", "histograms")
+        for name in ("iterations", "times", "ranks", "losses", "histograms")
         for kind in ("pdf", "png")
     ]
     shown += ["figures/tiny_animation.gif", *(f"verdict.{kind}" for kind in ("html", "md", "csv"))]

@@ -88,13 +88,14 @@ FIGURES = {
     "panels": ["pdf", "png"],
     "paths": ["pdf", "png"],
     "trajectories": ["pdf", "png"],
+    "growth": ["pdf", "png"],
 }
 
 
 def figures_of(experiment):
     """Figures that an experiment can have: of training where it trains, of images, of clouds, or of snapshots."""
     trains = experiment.trains_in == experiment.name and any(run.about.trained for run in experiment.runs.values())
-    dataset, start = experiment.data.build_dataset(), experiment.data.evaluation.start
+    dataset = experiment.data.build_dataset()
     images = dataset.image_shape is not None
     snapshots = not images and dataset.observed is not None
     wanted = {
@@ -107,7 +108,8 @@ def figures_of(experiment):
         "paths": images and bool(experiment.data.evaluation.shown),
         "bars": snapshots,
         "ranks": len(experiment.seeds) > 1 and sum(not label.control for label in experiment.labels()) > 1,
-        "trajectories": snapshots and start == "first",
+        "trajectories": snapshots,
+        "growth": not images and any(run.about.weighs for run in experiment.runs.values()),
     }
     return [name for name in FIGURES if wanted.get(name, True)]
 
@@ -117,7 +119,8 @@ def shown_in(figure):
 
     def inputs(wildcards):
         e = experiment(wildcards)
-        first = [f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz" for name in e.pictured]
+        pictured = [name for name, one in e.runs.items() if one.about.weighs] if figure == "growth" else e.pictured
+        first = [f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz" for name in pictured]
         untrained = [
             path for path in every_run("metrics.csv", e) if path not in every_run("metrics.csv", e, trained=True)
         ]

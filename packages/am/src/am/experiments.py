@@ -195,6 +195,7 @@ class ResolvedExperiment:
                 title=run.title or method.title,
                 control=method.control,
                 trained=isinstance(method, TrainedMethod),
+                weighs=method.weighs,
             ),
         )
 

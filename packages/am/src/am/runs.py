@@ -107,6 +107,7 @@ class About(Settings):
     title: str
     control: bool = False
     trained: bool = True
+    weighs: bool = False
 
 
 class RunConfig(Settings):

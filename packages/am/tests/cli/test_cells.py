@@ -92,6 +92,14 @@ def results(am: Run, tmp_path: Path) -> Path:
         clouds = [data[1], *sorted(folder.rglob("samples.npz"))]
         step("draw", "histograms", *clouds, *about, "--out", results / f"{name}.png")
         step("draw", "animation", *clouds, *about, "--out", results / f"{name}.gif")
+        for figure in ("trajectories", "growth"):
+            step("draw", figure, *clouds, *about, "--out", results / f"{name}_{figure}.png")
+        step("draw", "bars", *metrics, folder / "floor.csv", *about, "--out", results / f"{name}_bars.png")
+        still = (data[1], folder / "no_dynamics/seed0/samples.npz")
+        for figure, inputs, needed in (("growth", still, "a run that tells"), ("ranks", metrics, "two methods")):
+            refused = am("draw", figure, *inputs, *about, "--out", results / "none.png")
+            assert refused.code == 1
+            assert f"the figure '{figure}' needs {needed}" in refused.err
     return results
 
 
@@ -107,6 +115,9 @@ def test_cells_go_through_every_step(results: Path) -> None:
     uam = {name: read_samples(results / name / "uam/seed0/samples.npz") for name in ("cells", "rolled")}
     for name, samples in uam.items():
         assert samples.x.shape == (60, 4)
+        assert samples.growth is not None
+        assert samples.growth.shape == (60,)
+        assert samples.velocity is None  # there is none to compare it with
         for before, time in pairwise(TIMES):
             x, log_weight = samples.at(time)
             assert log_weight is not None

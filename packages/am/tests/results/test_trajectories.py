@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from am.data.samples import Samples
 from am.results.figures.trajectories import trajectories
@@ -24,7 +25,7 @@ def paths(d: int, n: int = 7) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("d", [2, 5])
 def test_lines_run_from_ring_to_dot_over_the_snapshots(d: int) -> None:
     moments, x = paths(d)
-    figure = trajectories(snapshots(d), [("AM", moments, x), ("eAM", moments, x + 1)], "abcde", "mm", "day")
+    figure = trajectories(snapshots(d), [("AM", [(moments, x)]), ("eAM", [(moments, x + 1)])], "abcde", "mm", "day")
     *panels, bar = figure.axes
     assert [axes.get_title(loc="left") for axes in panels] == ["AM", "eAM"]
     assert [axes.get_xlabel() for axes in panels] == ["a (mm)"] * 2
@@ -46,7 +47,7 @@ def test_lines_run_from_ring_to_dot_over_the_snapshots(d: int) -> None:
 
 def test_one_coordinate_is_drawn_over_time() -> None:
     moments, x = paths(1)
-    figure = trajectories(snapshots(1), [("AM", moments, x)], ["a"])
+    figure = trajectories(snapshots(1), [("AM", [(moments, x)])], ["a"])
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("$t$", "a")
     np.testing.assert_allclose(axes.lines[0].get_xydata(), np.stack([moments, x[:, 0, 0]], -1))
@@ -56,7 +57,7 @@ def test_one_coordinate_is_drawn_over_time() -> None:
 
 def test_what_is_drawn_is_bounded() -> None:
     moments, x = paths(2, n=500)
-    (axes, _) = trajectories(snapshots(2, n=5001), [("AM", moments, x)], "ab").axes
+    (axes, _) = trajectories(snapshots(2, n=5001), [("AM", [(moments, x)])], "ab").axes
     assert len(axes.lines) == 102
     for cloud in axes.collections:
         assert 800 < len(np.asarray(cloud.get_offsets())) <= 1000
@@ -65,7 +66,7 @@ def test_what_is_drawn_is_bounded() -> None:
 @pytest.mark.parametrize(("models", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))])
 def test_panels_stand_in_rows_of_three(models: int, shape: tuple[int, int]) -> None:
     moments, x = paths(2)
-    figure = trajectories(snapshots(2), [(f"m{i}", moments, x) for i in range(models)], "ab")
+    figure = trajectories(snapshots(2), [(f"m{i}", [(moments, x)]) for i in range(models)], "ab")
     panels = figure.axes[:-1]
     assert len(panels) == models
     figure.draw_without_rendering()
@@ -73,3 +74,22 @@ def test_panels_stand_in_rows_of_three(models: int, shape: tuple[int, int]) -> N
     assert (len({round(p.y0, 3) for p in places}), len({round(p.x0, 3) for p in places})) == shape
     below = [axes for axes in panels if axes.get_xlabel()]
     assert below == panels[-min(models, 3) :]
+
+
+def test_particles_that_start_anew_have_a_course_from_each_start() -> None:
+    starts = np.random.default_rng(2).normal(size=(2, 80, 2))
+    courses = [
+        (np.array([0.0, 1.0]), np.stack([starts[0], starts[0] + 1])),
+        (np.array([1.0, 4.0]), np.stack([starts[1], starts[1] - 1])),
+    ]
+    (axes, _) = trajectories(snapshots(2), [("AM", courses)], "ab").axes
+    per_course = [axes.lines[:52], axes.lines[52:]]
+    colours = [tuple(cloud.get_facecolor()[0][:3]) for cloud in axes.collections]  # type: ignore[index]
+    for k, (*lines, rings, dots) in enumerate(per_course):
+        assert len(lines) == 50  # a hundred of both together
+        for i, line in enumerate(lines):
+            np.testing.assert_allclose(line.get_xydata(), courses[k][1][:, i])
+        np.testing.assert_allclose(rings.get_xydata(), courses[k][1][0, :50])
+        np.testing.assert_allclose(dots.get_xydata(), courses[k][1][-1, :50])
+        assert to_rgb(rings.get_markeredgecolor()) == pytest.approx(colours[k])
+        assert to_rgb(dots.get_color()) == pytest.approx(colours[k + 1])

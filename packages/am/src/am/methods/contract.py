@@ -79,6 +79,11 @@ class Method(ABC):
         """Mean velocity of particles per unit of t, (n,), (n, d) -> (n, d); None where it is not known as a field."""
         return None
 
+    @property
+    def weighs(self) -> bool:
+        """Whether particles have weights, and a growth rate."""
+        return type(self).growth_rate is not Method.growth_rate
+
     def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
         """Rate of log weights per unit of t, (n,), (n, d) -> (n,); None without weights.
 

@@ -17,6 +17,7 @@ from am.metrics.settings import DistanceSettings
 from am.results.figures.animation import animation
 from am.results.figures.bars import bars
 from am.results.figures.grid import grid
+from am.results.figures.growth import growth
 from am.results.figures.histograms import histograms
 from am.results.figures.image_rows import image_rows
 from am.results.figures.method_ranks import method_ranks
@@ -110,6 +111,8 @@ def _ranks(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence
     metrics, blocks, distances = _distances(experiment, inputs)
     levels = 0.95, together(sum(not label.control for label in labels))
     tables = [compare_pairs(experiment.name, metrics, labels, blocks, higher, level) for level in levels]
+    if any(pairs.empty for pairs in tables):
+        raise ConfigError("the figure 'ranks' needs two methods that were run, controls not counted")
     found = {
         name: tuple(ranks(pairs[pairs["metric"] == name], "higher" if name in higher else "lower") for pairs in tables)
         for name in distances
@@ -187,18 +190,51 @@ def _pictures(
 
 def _trajectories(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
     evaluation = experiment.data.evaluation
-    if evaluation.start != "first":
-        raise ConfigError("the figure 'trajectories' follows particles from the first time, and here they start anew")
+    dataset = experiment.data.build_dataset()
     truth, models = _clouds(experiment, inputs)
-    start = read_snapshots(_named("data.h5ad", inputs)[0]).test(experiment.seeds[0], 0.0)[: evaluation.n_samples]
-    underneath = Samples(np.concatenate([start, truth.x]), np.concatenate([np.zeros(len(start)), truth.time]))
-    moments = np.array([0.0, *evaluation.times])
+    points = read_snapshots(_named("data.h5ad", inputs)[0])
+    legs = [
+        (points.test(experiment.seeds[0], start)[: evaluation.n_samples], start, times)
+        for start, times in evaluation.legs(dataset.observed)
+    ]
+    # Particles start where there may be no prediction, and the same snapshot is not drawn twice.
+    others = [(x, start) for x, start, _ in legs if not np.isclose(start, evaluation.times, rtol=0, atol=1e-9).any()]
+    underneath = Samples(
+        np.concatenate([*(x for x, _ in others), truth.x]),
+        np.concatenate([*(np.full(len(x), start) for x, start in others), truth.time]),
+    )
     lines = [
-        (title, moments, np.stack([start, *(samples.at(time)[0] for time in evaluation.times)]))
+        (
+            title,
+            [
+                (np.array([start, *times]), np.stack([x, *(samples.at(time)[0] for time in times)]))
+                for x, start, times in legs
+            ],
+        )
         for title, samples in models
     ]
-    dataset = experiment.data.build_dataset()
     figure = trajectories(underneath, lines, dataset.columns, dataset.unit)
+    for path in out:
+        save_figure(figure, path, made_of)
+
+
+def _growth(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    dataset, times = experiment.data.build_dataset(), _shown(experiment.data.evaluation.times)
+    truth, models = _clouds(experiment, inputs)
+    points = [(time, truth.at(time)[0]) for time in times]
+    rates = []
+    if dataset.fields_known and hasattr(known := dataset.truth(), "growth"):
+        import torch
+
+        exact = [known.growth(torch.full((len(x),), time), torch.from_numpy(x)).numpy() for time, x in points]
+        rates.append(("truth", exact))
+    for title, samples in models:
+        told = [rate for time in times if (rate := samples.fields_at(time)[1]) is not None]
+        if told:
+            rates.append((title, told))
+    if not rates:
+        raise ConfigError("the figure 'growth' needs a run that tells a growth rate")
+    figure = growth(points, rates, dataset.columns, dataset.unit)
     for path in out:
         save_figure(figure, path, made_of)
 
@@ -270,6 +306,7 @@ FIGURES: Mapping[str, Draw] = {
     "panels": _panels,
     "paths": _paths,
     "trajectories": _trajectories,
+    "growth": _growth,
 }
 """Figures by name."""
 _OVER_CELLS = ("bars", "ranks")

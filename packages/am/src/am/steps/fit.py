@@ -127,7 +127,7 @@ def fit(
     annotate(source, copy, cells.obs, cells.obsm, told)
     figure = trajectories(
         Samples(course.x.astype(np.float32, copy=False), course.time),
-        [(learner.title, moments * units.duration + units.first, units.positions(lines))],
+        [(learner.title, [(moments * units.duration + units.first, units.positions(lines))])],
         [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
         time=time_key,
     )

@@ -71,7 +71,7 @@ class Sampler:
             (start, times, torch.from_numpy(points.test(seed, start)).to(device))
             for start, times in run.sampling.legs(dataset.observed)
         ]
-        self._points = points if dataset.fields_known else None
+        self._points, self._fields_known = points, dataset.fields_known
         self._wrapped = dataset.wrapped
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self._network: Any = None
@@ -115,21 +115,20 @@ class Sampler:
     def fields(self, n: int) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
         """Velocity and growth rate of the first ``n`` test points of all times: (T n, d), (T n,).
 
-        None where the method does not tell them, or the data set has none to compare them with.
+        None where the method does not tell them; no velocity where the data set has none to compare it with.
         """
-        if self._points is None:
-            return None, None
         told: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
         for time_ in self.run.sampling.times:
             x = torch.from_numpy(self._points.test(self.seed, time_)[:n]).to(self.device)
             at = x.new_full((len(x),), time_)
             with arithmetic():
-                told.append((self.method.velocity(self._network, at, x), self.method.growth_rate(self._network, at, x)))
-        velocity, growth = (
+                velocity = self.method.velocity(self._network, at, x) if self._fields_known else None
+                told.append((velocity, self.method.growth_rate(self._network, at, x)))
+        fields = (
             None if (parts := [part for part in field if part is not None]) == [] else torch.cat(parts).cpu().numpy()
             for field in zip(*told, strict=True)
         )
-        return velocity, growth
+        return next(fields), next(fields)
 
 
 def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:

@@ -127,6 +127,13 @@ def _weighted(population: Population, time: float) -> tuple[NDArray[np.floating]
     return x, weight / weight.sum()
 
 
+def first_plane(x: NDArray[np.floating], time: NDArray[np.floating]) -> NDArray[np.floating]:
+    """First two coordinates of (n, d) points; time and the coordinate where there is one: (n, 2)."""
+    if x.shape[1] > 1:
+        return x[:, :2]
+    return np.stack([np.broadcast_to(time, len(x)), x[:, 0]], 1)
+
+
 def blank_where_empty(density: NDArray[np.floating]) -> NDArray[np.floating]:
     """NaN, which is drawn as paper, where there is no point."""
     return np.where(density > 0, density, np.nan)
