@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ..project import ProjectCopy
+from .forked import Forks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,3 +48,10 @@ def changed(finished: ProjectCopy, tmp_path: Path) -> ProjectCopy:
 def fresh(tiny: ProjectCopy, tmp_path: Path) -> ProjectCopy:
     """A copy of what has not run, to be edited."""
     return tiny.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def forks(tiny: ProjectCopy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """An ``am`` that takes a moment, for projects with the library of ``tiny``."""
+    with Forks(tmp_path_factory.mktemp("forks"), tiny.environment) as forks:
+        yield forks

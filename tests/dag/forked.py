@@ -12,23 +12,61 @@ import resource
 import select
 import signal
 import socket
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
+
+    from ..project import ProjectCopy
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KILLED = signal.SIGKILL
 
 
-def install(folder: Path, address: Path) -> None:
-    """Write the script ``am`` into a folder."""
-    script = folder / "am"
-    script.write_text(
-        f"#!{sys.executable} -IS\n"
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"from forked import ask\nask({str(address)!r})\n"
-    )
-    script.chmod(0o755)
+class Forks:
+    """The server and its script, in a folder whose path is short enough for a socket."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self._address = folder / "bin", folder / "socket"
+        self.folder.mkdir()
+        script = self.folder / "am"
+        script.write_text(
+            f"#!{sys.executable} -IS\n"
+            f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            f"from forked import ask\nask({str(self._address)!r})\n"
+        )
+        script.chmod(0o755)
+        self._server = subprocess.Popen([sys.executable, __file__, self._address], env=environment)
+
+    def __enter__(self) -> Forks:
+        while not self._address.exists():
+            assert self._server.poll() is None
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.kill()
+        self._server.wait()
+
+    def serve(self, project: ProjectCopy) -> None:
+        """From now on, this is the project's ``am``."""
+        project.environment["PATH"] = f"{self.folder}:{project.environment['PATH']}"
+
+    def of(self, project: ProjectCopy) -> list[psutil.Process]:
+        """Processes that work for a project now."""
+        import psutil
+
+        found = []
+        for job in psutil.Process(self._server.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it has just ended
+                if job.cwd() == str(project.folder):
+                    found.append(job)
+        return found
 
 
 def ask(address: str) -> None:

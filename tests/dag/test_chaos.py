@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from am.config import write_yaml
 from am.data.embryoid import TIMES
 
 from ..project import ProjectCopy
-from . import forked
+from .forked import Forks
 
 TABLES = [f"tables/{name}{kind}.csv" for name in ("tiny", "tiny_cells") for kind in ("", "_times", "_pairs")]
 MEASURED = ["train_seconds", "sample_seconds"]
@@ -70,8 +69,8 @@ class _Answer(BaseHTTPRequestHandler):
 class House:
     """The tiny project with a second experiment, of cells that are fetched; and all that its runs need."""
 
-    def __init__(self, tiny: ProjectCopy, folder: Path, source: Source, jobs: psutil.Process) -> None:
-        self.source, self.jobs, self.bin = source, jobs, folder / "bin"
+    def __init__(self, tiny: ProjectCopy, folder: Path, source: Source, forks: Forks) -> None:
+        self.source, self.forks = source, forks
         self._first = tiny.copy(folder / "project")
         home = self._first.folder
         registry = {
@@ -104,29 +103,22 @@ class House:
     def project(self, folder: Path) -> ProjectCopy:
         """A copy in which nothing has run."""
         project = self._first.copy(folder)
-        project.environment["PATH"] = f"{self.bin}:{project.environment['PATH']}"
+        self.forks.serve(project)
         project.environment |= {"AM_DATA": "", "NO_PROXY": "127.0.0.1"}
         return project
 
 
 @pytest.fixture(scope="module")
-def house(tiny: ProjectCopy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tiny: ProjectCopy, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Everything that serves the runs of this module."""
     folder = tmp_path_factory.mktemp("chaos")
     rng = np.random.default_rng(0)
     cells = folder / "cells.npz"
     np.savez(cells, X=rng.normal(size=(150, 100)), ts=np.repeat(range(len(TIMES)), 30))
-    (folder / "bin").mkdir()
-    forked.install(folder / "bin", folder / "jobs")
     source = Source(cells.read_bytes())
     serving = threading.Thread(target=source.serve_forever)
     serving.start()
-    with subprocess.Popen([sys.executable, forked.__file__, folder / "jobs"], env=tiny.environment) as jobs:
-        while not (folder / "jobs").exists():
-            assert jobs.poll() is None
-            time.sleep(0.1)
-        yield House(tiny, folder, source, psutil.Process(jobs.pid))
-        jobs.kill()
+    yield House(tiny, folder, source, forks)
     source.shutdown()
     source.server_close()
     serving.join()
@@ -166,22 +158,12 @@ def ended(run: subprocess.Popen[str]) -> str:
     return printed
 
 
-def jobs(house: House, project: ProjectCopy) -> list[psutil.Process]:
-    """Processes of the library that work for a project."""
-    found = []
-    for job in house.jobs.children(recursive=True):
-        with suppress(psutil.Error):  # it has just ended
-            if job.cwd() == str(project.folder):
-                found.append(job)
-    return found
-
-
 def kill_a_job(house: House, project: ProjectCopy, chance: random.Random) -> str:
     """Kill the first job that is seen after a moment."""
     run = start(project)
     until = time.monotonic() + chance.uniform(0, 3)
     while run.poll() is None:
-        if time.monotonic() > until and (there := jobs(house, project)):
+        if time.monotonic() > until and (there := house.forks.of(project)):
             with suppress(psutil.NoSuchProcess):
                 chance.choice(there).kill()
                 break
@@ -197,7 +179,7 @@ def kill_everything(house: House, project: ProjectCopy, chance: random.Random) -
         time.sleep(0.02)
     if run.poll() is None:
         os.killpg(run.pid, signal.SIGKILL)
-    for process in jobs(house, project):
+    for process in house.forks.of(project):
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return ended(run)

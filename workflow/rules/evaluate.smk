@@ -19,10 +19,10 @@ rule sample_method:
         run=RUN_SETTINGS,
         settings=lambda w: run(w).sampling_digest,
         code=lambda w: run(w).code_digest("sample"),
-        model=lambda w, input: f"--model {input.model}" if input.get("model") else "",
+        model=lambda w, input: ["--model", input.model] if input.get("model") else [],
     shell:
-        "am sample --run {params.run} --data {input.data} --seed {wildcards.seed} --threads {threads} {params.model}"
-        " --out {output.samples} 2> {log}"
+        "am sample --run {params.run:q} --data {input.data:q} --seed {wildcards.seed} --threads {threads}"
+        " {params.model:q} --out {output.samples:q} 2> {log:q}"
 
 
 rule evaluate_samples:
@@ -46,8 +46,8 @@ rule evaluate_samples:
         settings=asked("metrics"),
         code=lambda w: experiment(w).data.code_digest("evaluate"),
     shell:
-        "am evaluate --config {params.config} --data {input.data} --samples {input.samples} --method {wildcards.run}"
-        " --seed {wildcards.seed} --threads {threads} --out {output.metrics} 2> {log}"
+        "am evaluate --config {params.config:q} --data {input.data:q} --samples {input.samples:q} "
+        "--method {wildcards.run:q} --seed {wildcards.seed} --threads {threads} --out {output.metrics:q} 2> {log:q}"
 
 
 rule measure_history:
@@ -68,8 +68,8 @@ rule measure_history:
         settings=lambda w: [run(w).sampling_digest, asked("metrics", "history_samples")(w)],
         code=lambda w: [run(w).code_digest("sample"), experiment(w).data.code_digest("evaluate")],
     shell:
-        "am history --config {params.config} --run {params.run} --data {input.data} --snapshots {input.snapshots}"
-        " --seed {wildcards.seed} --threads {threads} --out {output} 2> {log}"
+        "am history --config {params.config:q} --run {params.run:q} --data {input.data:q} "
+        "--snapshots {input.snapshots:q} --seed {wildcards.seed} --threads {threads} --out {output:q} 2> {log:q}"
 
 
 rule measure_floor:
@@ -89,4 +89,4 @@ rule measure_floor:
         settings=asked("times", "n_samples", "metrics", "history_samples", "floor_repeats"),
         code=lambda w: experiment(w).data.code_digest("evaluate"),
     shell:
-        "am floor --config {params.config} --threads {threads} --out {output} 2> {log}"
+        "am floor --config {params.config:q} --threads {threads} --out {output:q} 2> {log:q}"

@@ -26,8 +26,8 @@ rule tabulate_metrics:
         experiment=lambda w: experiment(w).shown("labels", "published", "protocol"),
         scale=PROJECT.scale,
     shell:
-        "am tabulate {input.metrics} --project config --scale {params.scale} --experiment {wildcards.experiment}"
-        " --floor {input.floor} --out {output.csv} 2> {log}"
+        "am tabulate {input.metrics:q} --project config --scale {params.scale:q} --experiment {wildcards.experiment:q}"
+        " --floor {input.floor:q} --out {output.csv:q} 2> {log:q}"
 
 
 for figure, suffixes in FIGURES.items():
@@ -55,7 +55,7 @@ for figure, suffixes in FIGURES.items():
             figure=figure,
             beside=shown_beside(figure),
             scale=PROJECT.scale,
-            out=lambda w, output: [f"--out {path}" for path in output],
+            out=lambda w, output: [word for path in output for word in ("--out", path)],
         shell:
-            "am draw {params.figure} {input} --project config --scale {params.scale} --experiment {wildcards.experiment}"
-            " {params.out} 2> {log}"
+            "am draw {params.figure:q} {input:q} --project config --scale {params.scale:q} "
+            "--experiment {wildcards.experiment:q} {params.out:q} 2> {log:q}"

@@ -13,7 +13,7 @@ rule prepare_data:
         settings=asked("snapshot_times", "snapshot_size"),
         code=lambda w: experiment(w).data.code_digest("prepare"),
     shell:
-        "am prepare --config {params.config} --no-test --out {output} 2> {log}"
+        "am prepare --config {params.config:q} --no-test --out {output:q} 2> {log:q}"
 
 
 rule prepare_seed:
@@ -31,4 +31,4 @@ rule prepare_seed:
         settings=asked("snapshot_times", "snapshot_size", "times", "start", "n_samples"),
         code=lambda w: experiment(w).data.code_digest("prepare"),
     shell:
-        "am prepare --config {params.config} --seed {wildcards.seed} --out {output} 2> {log}"
+        "am prepare --config {params.config:q} --seed {wildcards.seed} --out {output:q} 2> {log:q}"

@@ -10,7 +10,8 @@ rule retrieve_file:
     conda:
         "../../environment.yml"
     shell:
-        "am retrieve --registry {input.registry} --source {wildcards.source} --file {wildcards.file} --out {output} 2> {log}"
+        "am retrieve --registry {input.registry:q} --source {wildcards.source:q} "
+        "--file {wildcards.file:q} --out {output:q} 2> {log:q}"
 
 
 rule unpack_weights:
@@ -33,5 +34,5 @@ rule unpack_weights:
         sha256=ARCHIVE.sha256 if ARCHIVE else "",
         scale=PROJECT.scale,
     shell:
-        "am unpack {input.archive} --run {params.run} --scale {params.scale} --seed {wildcards.seed}"
-        " --out {output.model} 2> {log}"
+        "am unpack {input.archive:q} --run {params.run:q} --scale {params.scale:q} --seed {wildcards.seed}"
+        " --out {output.model:q} 2> {log:q}"

@@ -18,7 +18,7 @@ rule train_method:
         run=RUN_SETTINGS,
         settings=lambda w: run(w).training_digest,
         code=lambda w: run(w).code_digest("train"),
-        tensorboard="--tensorboard" if PROJECT.tensorboard else "",
+        tensorboard=["--tensorboard"] if PROJECT.tensorboard else [],
     shell:
-        "am train --run {params.run} --data {input.data} --seed {wildcards.seed} --threads {threads}"
-        " {params.tensorboard} --out {output.model} 2>> {log}"
+        "am train --run {params.run:q} --data {input.data:q} --seed {wildcards.seed} --threads {threads}"
+        " {params.tensorboard:q} --out {output.model:q} 2>> {log:q}"

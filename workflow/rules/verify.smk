@@ -17,4 +17,5 @@ rule verify_claims:
         scale=PROJECT.scale,
         results=lambda w, output: Path(output.page).parent,
     shell:
-        "am verify --project config --scale {params.scale} --results {params.results} --out {output.page} 2> {log}"
+        "am verify --project config --scale {params.scale:q} "
+        "--results {params.results:q} --out {output.page:q} 2> {log:q}"

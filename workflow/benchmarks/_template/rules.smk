@@ -14,4 +14,4 @@ rule sample_NAME:
         config=SETTINGS,
         settings=asked("times", "start", "n_samples"),
     shell:
-        "python {input.script} {params.config} {input.data} {wildcards.seed} {output.samples} 2> {log}"
+        "python {input.script:q} {params.config:q} {input.data:q} {wildcards.seed} {output.samples:q} 2> {log:q}"

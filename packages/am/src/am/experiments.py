@@ -7,6 +7,7 @@ workflow builds its DAG, and nothing here imports torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +38,9 @@ from am.runs import (
 
 LEAKY = "-leaky"
 """Ending of protocols that let what judges into training: their numbers are those of no other."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Of experiments, scales and runs: they become folders, and words in commands."""
+Name = Annotated[str, Field(pattern=NAME)]
 Artifacts = Literal["build", "archive"]
 """Where weights come from: training, or the archive that the project published of the scale."""
 
@@ -91,7 +94,9 @@ class ProjectSettings(Settings):
     scale: str = "laptop"
     experiments: tuple[str, ...] = Field(min_length=1)
     benchmarks: tuple[str, ...] = Field(default=(), description="folders of workflow/benchmarks that are opt-in")
-    results: str = "results"
+    results: str = Field(
+        default="results", pattern=r"^[^-{}\x00-\x1f][^{}\x00-\x1f]*$", description="folder of all results; no braces"
+    )
     tensorboard: bool = False
     artifacts: Artifacts | dict[str, Artifacts] = Field(
         default_factory=dict,
@@ -382,6 +387,8 @@ def _stems(folder: Path) -> list[str]:
 def _choose(folder: Path, name: str, what: str) -> Path:
     if name not in _stems(folder):
         raise ConfigError(f"there is no {what} '{name}' in {folder}; {nearest(name, _stems(folder))}")
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"{folder / name}.yaml: its name may have letters, digits, _ and - only")
     return folder / f"{name}.yaml"
 
 
