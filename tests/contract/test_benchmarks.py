@@ -11,6 +11,7 @@ import pytest
 import yaml
 from anndata import read_h5ad
 
+from am import plugins
 from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError
 
@@ -90,11 +91,18 @@ def test_it_is_measured_and_shown_like_any_method(project: ProjectCopy, name: st
 @every_benchmark
 def test_it_says_what_it_is(name: str) -> None:
     folder = ROOT / FOLDER / name
+    about = Benchmark.model_validate(yaml.safe_load((folder / "benchmark.yaml").read_text()))
+    titles = [plugins.load("am.methods", method).METHOD.title for method in plugins.names("am.methods")]
+    assert 0 < len(about.title) < 30
+    assert about.title not in titles
+    assert len(about.citation.split()) > 1
+    assert about.licence
     rules = (folder / "rules.smk").read_text()
-    for needed in ("log:", "conda:", "threads:", "settings=asked("):
+    for needed in ("conda:", "settings=asked("):
         assert needed in rules, f"{folder}/rules.smk has no {needed}"
-    assert (folder / "README.md").is_file()
-    assert (folder / "environment.yml").is_file()
+    assert len((folder / "README.md").read_text().split()) > 5
+    environment = yaml.safe_load((folder / "environment.yml").read_text())
+    assert environment["dependencies"]
 
 
 @pytest.mark.parametrize("name", sorted(OPT_IN))

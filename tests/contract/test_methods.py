@@ -134,6 +134,37 @@ def test_particles_have_no_order(ready: Ready, start: Tensor) -> None:
     torch.testing.assert_close(ready.sample(start[order]).x, first.x[:, order], rtol=1e-4, atol=1e-3)
 
 
+LENGTHS = {"sigma", "step_size", "p"}
+"""Settings whose unit is one of length, or which make what is learned no linear function of lengths."""
+
+
+def keys(settings: Any) -> set[str]:
+    below = settings.values() if isinstance(settings, dict) else []
+    return {*(settings if isinstance(settings, dict) else ()), *(key for value in below for key in keys(value))}
+
+
+@every_method
+def test_the_unit_of_length_is_the_readers(name: str) -> None:
+    """Data eight times as large, a power of two, move eight times as far; but for settings that are lengths."""
+    method, moved = method_named(name), []
+    for scale in (1.0, 8.0):
+        path = Gaussian(lambda t, c=scale: c * PATH.mean(t), lambda t, c=scale: c * PATH.scale(t))
+        cells = [path.sample(torch.full((50,), t), generator("cells", t)) for t in TIMES]
+        source = SnapshotPath(cells, TIMES) if method.learns_from == "snapshots" else path
+        network: Any = source if method.learns_from == "snapshots" else None
+        if isinstance(method, TrainedMethod):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                network = method.build(source, generator("build"))
+        start = path.sample(torch.zeros(N), generator("start"))
+        truth = path if method.uses_truth else None
+        x = method.sample(network, start, torch.tensor(TIMES), generator("sample"), truth).x
+        assert bool(x.isfinite().all())
+        moved.append((x - start) / scale)
+    if not keys(method.settings.model_dump()) & LENGTHS:
+        torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-3 * float(moved[0].abs().max()))
+
+
 @every_trained_method
 def test_learned_methods_never_see_the_truth(name: str) -> None:
     assert not method_named(name).uses_truth
