@@ -18,7 +18,7 @@ SAFE = {"threads", "wildcards.seed"}
 
 @pytest.mark.parametrize("file", RULES, ids=lambda file: str(file.relative_to(ROOT / "workflow")))
 def test_all_that_a_command_is_given_is_quoted(file: Path) -> None:
-    commands = re.findall(r"^ +shell:\n((?: +\".*\"\n)+)", file.read_text(), re.MULTILINE)
+    commands = re.findall(r"^ +shell:\n((?: +['\"].*\n)+)", file.read_text(), re.MULTILINE)
     assert len(commands) == len(re.findall(r"^ *shell:", file.read_text(), re.MULTILINE))
     for command in commands:
         for given in re.findall(r"{(.*?)}", command):

@@ -18,10 +18,11 @@ rule make_otp_fm_environment:
     params:
         venv=lambda w, output: Path(output[0]).parent,
     shell:
-        "(python -m venv --clear {params.venv}"
-        " && for lock in {input}; do"
-        " {params.venv}/bin/python -m pip install --no-deps --require-hashes --only-binary :all: -r $lock || exit; done"
-        " && {params.venv}/bin/python -m pip check && touch {output}) > {log} 2>&1"
+        "(python -m venv --clear {params.venv:q}"
+        " && for lock in {input:q}; do"
+        " {params.venv:q}/bin/python -m pip install --no-deps --require-hashes --only-binary :all:"
+        ' -r "$lock" || exit; done'
+        " && {params.venv:q}/bin/python -m pip check && touch {output:q}) > {log:q} 2>&1"
 
 
 rule sample_otp_fm:
@@ -43,4 +44,4 @@ rule sample_otp_fm:
         settings=asked("times", "start", "n_samples"),
         python="python" if OTP_FM_BY_CONDA else f"{OTP_FM_VENV}/bin/python",
     shell:
-        "{params.python} {input.script} {params.config} {input.data} {wildcards.seed} {output.samples} 2> {log}"
+        "{params.python:q} {input.script:q} {params.config:q} {input.data:q} {wildcards.seed} {output.samples:q} 2> {log:q}"
