@@ -219,6 +219,23 @@ def test_checking_settings_needs_no_torch() -> None:
             },
             "evaluation.metrics: 'fid' needs images of 3 channels, and these have 1",
         ),
+        *(
+            (
+                {
+                    "experiment": {
+                        "dataset": {"name": "digits", "states": None, **dataset},
+                        "evaluation": {"metrics": [{"kind": "energy"}, *metrics], **times},
+                    }
+                },
+                expected,
+            )
+            for dataset, metrics, times, expected in (
+                ({"task": "torus"}, [{"kind": "bits_per_dim"}], {}, "task generation or vp_diffusion, and dequantise"),
+                ({"dequantise": False}, [{"kind": "bits_per_dim"}], {}, "'bits_per_dim' needs dequantised images"),
+                ({}, [{"kind": "bits_per_dim"}], {"times": [0.5]}, "is of images, which there are at time 1"),
+                ({}, [{"kind": "bits_per_dim_error"}], {"times": [1]}, "is of bits_per_dim: ask for both"),
+            )
+        ),
         (
             {"experiment": {"evaluation": {"metrics": [{"kind": "nearest_training"}]}}},
             "the first metric must be a distance that all methods have, not 'nearest_training'",

@@ -20,7 +20,7 @@ from am.config import ConfigError, Settings, digest, merge, nearest, parse, read
 from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
-from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, PairedSettings
+from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, BitsPerDimError, LikelihoodSettings, PairedSettings
 from am.results.labels import Label
 from am.results.provenance import Asked, named
 from am.results.published import Published
@@ -194,6 +194,7 @@ class ResolvedExperiment:
             sampling=SamplingPlan(
                 **evaluation.model_dump(include=set(Course.model_fields)),
                 solver=settings.pop("sampling", {}),
+                likelihood=evaluation.likelihood,
             ),
             settings=settings,
             about=About(
@@ -214,6 +215,15 @@ def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> N
                 f"{where}: evaluation.metrics: '{metric.label}' needs images of 3 channels, "
                 f"and these have {dataset.image_shape[0]}"
             )
+        if isinstance(metric, LikelihoodSettings) and not dataset.has_density:
+            raise ConfigError(
+                f"{where}: evaluation.metrics: '{metric.label}' needs dequantised images that are made from standard "
+                f"normal noise: task generation or vp_diffusion, and dequantise"
+            )
+        if isinstance(metric, LikelihoodSettings) and evaluation.times[-1] != 1:
+            raise ConfigError(f"{where}: evaluation.times: '{metric.label}' is of images, which there are at time 1")
+        if isinstance(metric, BitsPerDimError) and evaluation.likelihood is None:
+            raise ConfigError(f"{where}: evaluation.metrics: '{metric.label}' is of bits_per_dim: ask for both")
         if isinstance(metric, PairedSettings) and not dataset.conditioned:
             raise ConfigError(
                 f"{where}: evaluation.metrics: '{metric.label}' compares images in pairs, "

@@ -13,7 +13,7 @@ from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
 from am.methods.contract import Method, TrainedMethod
-from am.metrics.settings import DistanceSettings, MetricSettings
+from am.metrics.settings import BitsPerDim, DistanceSettings, MetricSettings
 from am.results.code_digest import code_digest
 from am.results.files import atomic
 from am.results.provenance import Asked, Origin, named, origin
@@ -67,6 +67,11 @@ class Evaluation(Course):
     snapshot_size: NonNegativeInt = Field(default=2000, description="training points at each of them")
 
     @property
+    def likelihood(self) -> BitsPerDim | None:
+        """What likelihoods of test images are estimated from, where a metric asks for them."""
+        return next((metric for metric in self.metrics if isinstance(metric, BitsPerDim)), None)
+
+    @property
     def files(self) -> tuple[tuple[str, str], ...]:
         """Source and name of each file of the registry that its metrics need."""
         return tuple(sorted({file for metric in self.metrics for file in metric.files}))
@@ -99,6 +104,7 @@ class SamplingPlan(Course):
     """What samples depend on, beside the weights."""
 
     solver: dict[str, Any] | None = Field(default_factory=dict, description="the method's ``sampling`` settings")
+    likelihood: BitsPerDim | None = Field(default=None, description="what likelihoods are estimated from, if asked for")
 
 
 class About(Settings):

@@ -19,6 +19,7 @@ from am.metrics.settings import COLOUR_METRICS
 from ..conftest import Run
 
 CONDITIONED = ("colorization", "superresolution", "inpainting")
+FROM_NOISE = ("generation", "vp_diffusion")
 TASKS = ImageSettings.model_json_schema()["properties"]["task"]["enum"]
 PIXELS = 3 * 32 * 32
 N = 20
@@ -42,6 +43,8 @@ def project(folder: Path, task: str) -> dict[str, Any]:
     if task == "vp_diffusion":
         methods["vp_sde"] = {"settings": {"network": NETWORK, "training": SHORT, "sampling": solver}}
     metrics = [{"kind": "energy"}]
+    if task in FROM_NOISE:
+        metrics += [{"kind": "bits_per_dim", "images": 3, "tolerance": 0.1}, {"kind": "bits_per_dim_error"}]
     if task in CONDITIONED:
         methods["condition_only"] = {}
         metrics += [{"kind": "psnr"}, {"kind": "ssim"}]
@@ -110,6 +113,13 @@ def test_every_task_goes_from_settings_to_a_metric(
         assert value["oracle"]["nearest_training"] < 1e-6
         assert value["no_dynamics"]["nearest_training"] > 1
         assert pd.read_csv("floor.csv").query("metric == 'nearest_training'")["value"].between(0.5, 2).all()
+    for name, values in value.items():
+        trained = name in ("am", "icfm", "vp_sde")
+        assert ({"bits_per_dim", "bits_per_dim_error"} <= set(values.index)) == (trained and task in FROM_NOISE)
+        if trained and task in FROM_NOISE:
+            assert values["bits_per_dim"] > 2  # nothing has been learned
+            told = pd.read_csv(Path(name, "seed0", "metrics.csv")).query("metric == 'bits_per_dim'")
+            assert told["n_samples"].tolist() == [3]
     if task in CONDITIONED:
         assert set(pd.read_csv("floor.csv")["metric"]) == {"energy"}
         assert set(value["oracle"].index) == {"energy"}  # its images are others, with other conditions

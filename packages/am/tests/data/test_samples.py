@@ -44,6 +44,14 @@ def test_samples_come_back_as_they_went(tmp_path: Path, shape: tuple[int, ...], 
     assert [file.name for file in path.parent.iterdir()] == ["samples.npz"]
 
 
+def test_likelihoods_are_as_many_as_there_are_probes_and_images(tmp_path: Path) -> None:
+    likely = np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)
+    write_samples(Samples(X, TIME, log_density=likely), tmp_path / "samples.npz")
+    np.testing.assert_array_equal(read_samples(tmp_path / "samples.npz").log_density, likely, strict=True)
+    write_samples(Samples(X, TIME, log_density=likely[0]), tmp_path / "flat.npz")
+    assert refusal(tmp_path / "flat.npz") == "the array 'log_density' is of float32 and shape (4,)"
+
+
 def test_samples_of_any_writer_are_read(tmp_path: Path) -> None:
     """What numpy itself writes, uncompressed, in double precision and with an array that is not asked for."""
     np.savez(tmp_path / "a.npz", x=X.astype(np.float64), time=TIME, names=np.array([["a"]]))

@@ -26,6 +26,8 @@ class Samples:
     """(n, d) mean velocity per unit of t, not at ``x`` but at the test points of the same time, in order; or None"""
     growth: NDArray[np.float32] | None = None
     """(n,) growth rate there; or None"""
+    log_density: NDArray[np.float32] | None = None
+    """(probes, m) estimates of log q(x) at the first m test images at the last time; or None"""
 
     def at(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Points, and log-weights, at a time.
@@ -51,7 +53,7 @@ class Samples:
         return chosen
 
 
-_OPTIONAL = ("log_weight", "velocity", "growth")
+_OPTIONAL = ("log_weight", "velocity", "growth", "log_density")
 
 
 def write_samples(samples: Samples, path: Path) -> None:
@@ -82,9 +84,10 @@ def read_samples(path: Path) -> Samples:
         if name not in arrays:
             raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(names)}")
     for name, array in arrays.items():
-        if array.dtype.kind not in "fiu" or (array.ndim < 2 if name in ("x", "velocity") else array.ndim != 1):
+        shaped = array.ndim > 1 if name in ("x", "velocity") else array.ndim == 1 + (name == "log_density")
+        if array.dtype.kind not in "fiu" or not shaped:
             raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
-    lengths = {name: len(array) for name, array in arrays.items()}
+    lengths = {name: len(array) for name, array in arrays.items() if name != "log_density"}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays of different lengths: {lengths}")
     for name, array in arrays.items():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -63,6 +64,8 @@ class Dataset(ABC):
 
     levels: int = 256
     """Different values of a pixel."""
+    has_density: bool = False
+    """Whether points at t = 1 are spread over all space, and those at t = 0 standard normal."""
     conditioned: bool = False
     """Whether points hold what an image is conditioned on."""
 
@@ -116,6 +119,18 @@ class Dataset(ABC):
         ------
         DataError
             The points are no images.
+        """
+        from am.data.snapshots import DataError
+
+        raise DataError("this data set has no images")
+
+    def dequantised(self, count: int, generator: torch.Generator) -> Tensor:
+        """The first test images as points at t = 1, with noise between their levels: (count, d).
+
+        Raises
+        ------
+        DataError
+            There are no images, or fewer.
         """
         from am.data.snapshots import DataError
 

@@ -20,6 +20,7 @@ from am.datasets.contract import Dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
     from am.marginals.images import ImagePath
@@ -81,6 +82,15 @@ class ImageDataset(Dataset):
         return self._path(images.contiguous().numpy(), flip=self.settings.flip)
 
     @property
+    def has_density(self) -> bool:  # type: ignore[override]
+        """Whether points at t = 1 are spread over all space, and those at t = 0 standard normal."""
+        return self.settings.dequantise and self._from_noise
+
+    @property
+    def _from_noise(self) -> bool:
+        return self.settings.task in ("generation", "vp_diffusion")
+
+    @property
     def conditioned(self) -> bool:  # type: ignore[override]
         """Whether points hold what an image is conditioned on."""
         return self.settings.task in ("colorization", "superresolution", "inpainting")
@@ -103,7 +113,7 @@ class ImageDataset(Dataset):
         """
         from am.marginals.images import ImageEnds
 
-        if self.settings.task not in ("generation", "vp_diffusion"):
+        if not self._from_noise:
             raise DataError(
                 f"task {self.settings.task}: methods that join both ends by straight lines work from noise alone; "
                 f"choose from: generation, vp_diffusion"
@@ -125,6 +135,15 @@ class ImageDataset(Dataset):
             return images
         other = images.reshape(-1, *self.image_shape)[..., ::-1].reshape(images.shape)
         return np.concatenate([images, other])
+
+    def dequantised(self, count: int, generator: torch.Generator) -> Tensor:
+        """The first test images, with noise between their levels if so set: (count, c h w)."""
+        import torch
+
+        images = self.images("test")
+        if len(images) < count:
+            raise DataError(f"likelihoods of {count} test images asked for, there are {len(images)}")
+        return self._path(images[:0]).prepared(torch.from_numpy(images[:count]), generator)
 
     def labelled_images(self) -> tuple[Array, NDArray[np.int64]] | None:
         """Training images (n, c h w) and the class of each (n,); None where there are no classes."""

@@ -8,6 +8,8 @@ from am.dynamics.settings import OdeSettings
 from am.methods.contract import ActionMethod, ActionSettings, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor
 
@@ -48,6 +50,11 @@ class ActionMatching(ActionMethod):
 
         path = integrate(network.gradient, start, times, self.settings.sampling)
         return Prediction(path.x, None, path.nfe)
+
+    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """The gradient of the action."""
+        field: Callable[[Tensor, Tensor], Tensor] = network.space
+        return field
 
 
 METHOD = ActionMatching

@@ -13,7 +13,7 @@ from am.potentials.settings import PotentialSettings
 from am.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import torch
     from torch import Tensor, nn
@@ -83,6 +83,13 @@ class Method(ABC):
     def weighs(self) -> bool:
         """Whether particles have weights, and a growth rate."""
         return type(self).growth_rate is not Method.growth_rate
+
+    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Velocity of the deterministic flow that its samples have the law of, (n,), (n, d) -> (n, d).
+
+        Unlike :meth:`velocity` it can be differentiated in x. None where samples follow no such flow.
+        """
+        return None
 
     def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
         """Rate of log weights per unit of t, (n,), (n, d) -> (n,); None without weights.

@@ -11,6 +11,8 @@ from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor, nn
 
@@ -67,6 +69,11 @@ class IndependentFlowMatching(TrainedMethod):
 
         path = integrate(network, start, times, self.settings.sampling)
         return Prediction(path.x, None, path.nfe)
+
+    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """What the network gives."""
+        field: Callable[[Tensor, Tensor], Tensor] = network
+        return field
 
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
         """What the network gives."""

@@ -11,6 +11,8 @@ from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor, nn
 
@@ -108,6 +110,10 @@ class VpSde(TrainedMethod):
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
         """The velocity of the probability flow."""
         return self._drift(network, time, x, 0.5).detach()
+
+    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """The probability flow, which has the law of the diffusion too where the score is true."""
+        return lambda time, x: self._drift(network, time, x, 0.5)
 
     def _drift(self, network: Any, time: Tensor, x: Tensor, share: float) -> Tensor:
         """What follows from the score, per unit of t, in which age runs backwards: beta (x / 2 + share * score)."""

@@ -239,6 +239,29 @@ class SampleSizeLost(_FieldMetric):
     quantity = "share of the sample size lost"
 
 
+class BitsPerDim(_Metric):
+    """Negative log-likelihood of dequantised test images under the flow that samples follow, in bits a coordinate.
+
+    Its divergence is Hutchinson's estimate. Methods without a flow have none, and nor has the truth a floor.
+    """
+
+    kind: Literal["bits_per_dim"] = "bits_per_dim"
+    quantity = "bits per dimension"
+    images: PositiveInt = Field(default=50, description="the first so many test images")
+    probes: int = Field(
+        default=2, ge=2, description="random directions of each, which tell how far the estimate is off"
+    )
+    tolerance: PositiveFloat = Field(default=1e-3, description="rtol and atol of dopri5")
+    batch: PositiveInt = Field(default=100, description="images that are followed together")
+
+
+class BitsPerDimError(_Metric):
+    """Standard error of bits_per_dim that comes from the random directions, not from the choice of images."""
+
+    kind: Literal["bits_per_dim_error"] = "bits_per_dim_error"
+    quantity = "standard error of bits per dimension"
+
+
 DistanceSettings = (
     Mmd
     | Wasserstein1
@@ -257,10 +280,13 @@ PictureSettings = Fid | InceptionScore | Kid | NearestTraining
 """Settings of a metric of images alone."""
 PairedSettings = Psnr | Ssim
 """Settings of a comparison of images in pairs."""
+LikelihoodSettings = BitsPerDim | BitsPerDimError
+"""Settings of a metric of the likelihood of test images."""
 COLOUR_METRICS = (EfficientNetKernel, Fid, InceptionScore, Kid)
 """Metrics of images of three channels."""
 IMAGE_METRICS = (
     *(ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim, NearestTraining),
+    *(BitsPerDim, BitsPerDimError),
     *COLOUR_METRICS,
 )
 """Metrics of images."""
@@ -268,6 +294,7 @@ OfOneTime = VelocityError | VelocityCosine | GrowthError | MassError | SampleSiz
 FieldSettings = OfOneTime | GrowthCorrelation
 """Settings of a metric of what a method says of points."""
 MetricSettings = Annotated[
-    DistanceSettings | PictureSettings | PairedSettings | FieldSettings, Field(discriminator="kind")
+    DistanceSettings | PictureSettings | PairedSettings | LikelihoodSettings | FieldSettings,
+    Field(discriminator="kind"),
 ]
 """Settings of any metric, told apart by ``kind``."""

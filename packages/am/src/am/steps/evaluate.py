@@ -16,13 +16,16 @@ from torch import Tensor
 from am.data.raw import find_raw
 from am.data.samples import Samples, read_samples
 from am.data.snapshots import DataError, Snapshots, read_snapshots
+from am.metrics.bits import bits_per_dim
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.evaluate import evaluate_pairs, evaluate_pictures
 from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.settings import (
+    BitsPerDim,
     FieldSettings,
     GrowthCorrelation,
     GrowthError,
+    LikelihoodSettings,
     MassError,
     MetricSettings,
     OfOneTime,
@@ -60,6 +63,7 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     fixed = {"experiment": plan.experiment, "method": method, "seed": seed}
     rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer)]
     rows += _of_fields(plan, predicted, truth, seed)
+    rows += _of_likelihood(plan, predicted)
     _write((fixed | row for row in rows), METRIC_COLUMNS, out)
     shared = plan.build_dataset(str(config)).shared_test_points and n > BLOCKS
     parts = (
@@ -89,7 +93,7 @@ def floor(config: Path, out: Path) -> None:
                 rng = generator(plan.experiment, FLOOR, n, repeat, time)
                 x, y = truth.sample(torch.full((2 * n,), time), rng).chunk(2)
                 for metric in metrics:
-                    if isinstance(metric, PairedSettings | FieldSettings):
+                    if isinstance(metric, PairedSettings | LikelihoodSettings | FieldSettings):
                         continue
                     if isinstance(metric, PictureSettings):
                         fresh = viewer.fresh[torch.randperm(len(viewer.fresh), generator=rng)[:n]]
@@ -144,7 +148,7 @@ def _against_truth(
             log_weight = None if log_weight is None else _thinned(log_weight, without)
         weight = None if log_weight is None else torch.from_numpy(log_weight)
         for metric in metrics:
-            if isinstance(metric, FieldSettings):
+            if isinstance(metric, LikelihoodSettings | FieldSettings):
                 continue
             found, true = torch.from_numpy(x), torch.from_numpy(y)
             try:
@@ -188,6 +192,21 @@ def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int
         if isinstance(metric, GrowthCorrelation) and rates:
             found, exact = (torch.cat(parts) for parts in zip(*rates, strict=True))
             yield _row(math.nan, metric, correlation(found, exact), len(found))
+
+
+def _of_likelihood(plan: DataConfig, predicted: Samples) -> Iterable[dict[str, Any]]:
+    """Bits per dimension of test images at the last time, where the method says how likely they are."""
+    found, dataset = predicted.log_density, plan.build_dataset()
+    metrics = [metric for metric in plan.evaluation.metrics if isinstance(metric, LikelihoodSettings)]
+    if found is None or not metrics:
+        return
+    try:
+        mean, error = bits_per_dim(torch.from_numpy(found), len(dataset.columns), dataset.levels)
+    except ValueError as error_:
+        raise DataError(f"log_density of the samples: {error_}") from None
+    for metric in metrics:
+        value = mean if isinstance(metric, BitsPerDim) else error
+        yield _row(plan.evaluation.times[-1], metric, value, found.shape[1])
 
 
 def _of_field(

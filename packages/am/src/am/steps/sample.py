@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from am.config import ConfigError
 from am.data.samples import Samples, write_samples
 from am.data.snapshots import read_snapshots
+from am.dynamics.likelihood import log_likelihood
+from am.dynamics.settings import OdeSettings
 from am.marginals.marginals import Marginals
 from am.methods.contract import Method, Prediction, TrainedMethod
 from am.randomness import generator
@@ -42,7 +45,8 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
     prediction = sampler.predict(run.sampling.n_samples)
     seconds = time.monotonic() - clock
     velocity, growth = sampler.fields(run.sampling.n_samples)
-    write_samples(replace(flat(prediction, run.sampling.moments), velocity=velocity, growth=growth), out)
+    moved, likely = flat(prediction, run.sampling.moments), sampler.log_density()
+    write_samples(replace(moved, velocity=velocity, growth=growth, log_density=likely), out)
     record = collect(
         code_digest=run.code_digest("sample"),
         config_sha256=run.sampling_digest,
@@ -72,6 +76,7 @@ class Sampler:
             for start, times in run.sampling.legs(dataset.observed)
         ]
         self._points, self._fields_known = points, dataset.fields_known
+        self._dataset = dataset
         self._wrapped = dataset.wrapped
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self._network: Any = None
@@ -129,6 +134,28 @@ class Sampler:
             for field in zip(*told, strict=True)
         )
         return next(fields), next(fields)
+
+    def log_density(self) -> NDArray[np.float32] | None:
+        """Log-density of the flow at the first test images: (probes, images); None where nobody asks, or nothing flows.
+
+        Images and the noise between their levels are the same for all methods.
+        """
+        asked, velocity = self.run.sampling.likelihood, self.method.flow(self._network)
+        if asked is None or velocity is None:
+            return None
+        rng = generator(self.run.key(self.seed), "likelihood", device=self.device)
+        solver = OdeSettings(rtol=asked.tolerance, atol=asked.tolerance)
+        images = self._dataset.dequantised(asked.images, generator(self.run.experiment, self.seed, "levels"))
+        with arithmetic():
+            parts = [
+                log_likelihood(velocity, part, _standard_normal, solver, generator=rng)[0]
+                for part in images.to(self.device).repeat(asked.probes, 1).split(asked.batch)
+            ]
+        return torch.cat(parts).view(asked.probes, -1).cpu().numpy().astype(np.float32)
+
+
+def _standard_normal(x: torch.Tensor) -> torch.Tensor:
+    return -(x.square() / 2 + math.log(2 * math.pi) / 2).sum(-1)
 
 
 def flat(prediction: Prediction, times: tuple[float, ...]) -> Samples:
