@@ -18,10 +18,10 @@ TIMES = (0.0, 0.25, 1.0)
 CELLS = [torch.randn(5, 2, generator=generator("cells", k)) + 10 * k for k in range(3)]
 
 
-def interpolant(noise: float = 0.0, massive: bool = False, bent: bool = True) -> Interpolant:
+def interpolant(noise: float = 0.0, growth: float = 0.0, bent: bool = True) -> Interpolant:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = Interpolant(2, 2, InterpolantSettings(width=8, depth=2), noise, massive)
+        found = Interpolant(2, 2, InterpolantSettings(width=8, depth=2), noise, growth)
         if bent:
             nn.init.normal_(found.network.last.weight)
             nn.init.normal_(found.network.last.bias)
@@ -35,7 +35,7 @@ def draw(found: Interpolant, time: Tensor, seed: str = "draw") -> tuple[Tensor, 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_at_observed_times_curves_are_at_cells_of_mass_one(noise: float) -> None:
-    found = interpolant(noise, massive=True)
+    found = interpolant(noise, growth=1.0)
     for k, knot in enumerate(TIMES):
         x, log_mass = draw(found, torch.full((200,), knot))
         assert {tuple(row) for row in x.tolist()} == {tuple(row) for row in CELLS[k].tolist()}
@@ -76,7 +76,7 @@ def test_the_network_sees_where_a_curve_comes_from_and_goes_to_and_which_interva
 
 
 def test_gradients_come_back_through_the_path_with_their_sign_turned() -> None:
-    found, time = interpolant(massive=True), torch.linspace(0.05, 0.95, 7)
+    found, time = interpolant(growth=1.0), torch.linspace(0.05, 0.95, 7)
     snapshots = SnapshotPath(CELLS, TIMES)
     x, log_mass = found(snapshots, time, generator("draw"))
     rows = OpposedPath(found, snapshots).sample(time, generator("draw"))

@@ -40,12 +40,15 @@ class WassersteinLagrangianFlow(ActionMethod):
     settings_type = PathSettings
     settings: PathSettings
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
-    massive: ClassVar[bool] = False
-    """Whether curves have masses."""
 
     @property
     def noise(self) -> float:
         """Of the curves, in units of length per square root of time."""
+        return 0.0
+
+    @property
+    def mass_growth(self) -> float:
+        """Lambda of the masses of curves; 0 where they have none."""
         return 0.0
 
     def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
@@ -64,7 +67,9 @@ class WassersteinLagrangianFlow(ActionMethod):
             raise ConfigError("Lagrangian flows have no 'estimator: conditional'; use 'marginal'")
         action = build_potential(self.settings.potential, marginals, generator)
         intervals = len(marginals.points) - 1
-        interpolant = Interpolant(marginals.dimension, intervals, self.settings.interpolant, self.noise, self.massive)
+        interpolant = Interpolant(
+            marginals.dimension, intervals, self.settings.interpolant, self.noise, self.mass_growth
+        )
         fit_scale(interpolant, marginals, generator)
         return LagrangianFlow(action, interpolant)
 
@@ -76,7 +81,7 @@ class WassersteinLagrangianFlow(ActionMethod):
 
         drawn = stream.draw(OpposedPath(network.interpolant, marginals))
         x, start, end = (rows[:, :-1] for rows in (drawn.x, drawn.start, drawn.end))
-        return replace(drawn, x=x, start=start, end=end, mass=drawn.x[:, -1] if self.massive else None)
+        return replace(drawn, x=x, start=start, end=end, mass=drawn.x[:, -1] if self.mass_growth else None)
 
 
 class Settings(PathSettings, am.Settings):

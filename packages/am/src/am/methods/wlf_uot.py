@@ -20,7 +20,11 @@ class UnbalancedTransportFlow(wlf_ot.WassersteinLagrangianFlow, uam.UnbalancedAc
     settings_type = Settings
     settings: Settings
     title = "WLF-UOT"
-    massive = True
+
+    @property
+    def mass_growth(self) -> float:
+        """That of weights."""
+        return self.settings.growth
 
 
 METHOD = UnbalancedTransportFlow

@@ -19,7 +19,7 @@ class Interpolant(nn.Module):
 
     .. math::
         x_t = (1 - u) x_k + u x_{k+1} + \sigma \sqrt{h\, u (1 - u)}\, z + 4 u (1 - u)\, L\, f, \quad
-        \log m_t = 4 u (1 - u)\, g
+        \log m_t = 4 u (1 - u) \min(1, \lambda L^2)\, g
 
     u is the share of interval k, of length h, that has passed, and z is standard normal. f and g come out of one MLP,
     which sees cosines of u, which interval it is, (x_k - m) / L, (x_{k+1} - m) / L, and z where there is noise; m and L
@@ -32,8 +32,9 @@ class Interpolant(nn.Module):
         Number of intervals between snapshots.
     noise
         sigma, in units of length per square root of time.
-    massive
-        Whether there is g; all masses are one otherwise.
+    growth
+        lambda, one over length squared: actions that are of order L^2 make mass at rates of order lambda L^2, which is
+        how fast masses learn too. With 0 there is no g, and all masses are one.
     """
 
     centre: Tensor
@@ -41,12 +42,12 @@ class Interpolant(nn.Module):
     frequencies: Tensor
 
     def __init__(
-        self, dimension: int, intervals: int, settings: InterpolantSettings, noise: float = 0.0, massive: bool = False
+        self, dimension: int, intervals: int, settings: InterpolantSettings, noise: float = 0.0, growth: float = 0.0
     ) -> None:
         super().__init__()
-        self.dimension, self.intervals, self.noise, self.massive = dimension, intervals, noise, massive
+        self.dimension, self.intervals, self.noise, self.growth = dimension, intervals, noise, growth
         inputs = settings.time_features + intervals + (3 if noise else 2) * dimension
-        self.network = MLP(inputs, dimension + massive, settings.width, settings.depth)
+        self.network = MLP(inputs, dimension + bool(growth), settings.width, settings.depth)
         nn.init.zeros_(self.network.last.weight)
         nn.init.zeros_(self.network.last.bias)
         self.register_buffer("centre", torch.zeros(dimension))
@@ -81,7 +82,10 @@ class Interpolant(nn.Module):
             x = x + self.noise * (duration * arch).sqrt() * z
             seen.append(z)
         bend = 4 * arch * self.network(torch.cat(seen, -1))
-        return x + self.spread * bend[:, : self.dimension], bend[:, -1] if self.massive else torch.zeros_like(passed)
+        x = x + self.spread * bend[:, : self.dimension]
+        if not self.growth:
+            return x, torch.zeros_like(passed)
+        return x, (self.growth * self.spread**2).clamp(max=1) * bend[:, -1]
 
 
 class OpposedPath:
