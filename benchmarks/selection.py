@@ -22,7 +22,7 @@ from machine import describe
 
 from am.config import merge
 from am.experiments import Project
-from am.marginals.snapshots import SnapshotPath
+from am.marginals.snapshots import SnapshotPath, masses_of
 from am.methods.contract import TrainedMethod
 from am.metrics.energy import energy_distance
 from am.randomness import generator
@@ -66,6 +66,7 @@ def _score(
         train_cells.append(x[order[~mine]])
         left_out.append(x[order[mine]])
     times = list(cells)
+    path = {**path, "masses": masses_of(train_cells, path.get("masses", "equal"))}
     snapshots = SnapshotPath(train_cells, times, **path)
     with tempfile.TemporaryDirectory() as state, torch.random.fork_rng():
         torch.manual_seed(fold)
