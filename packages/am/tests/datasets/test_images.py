@@ -7,21 +7,26 @@ import io
 import pickle
 import tarfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from skimage.data import chelsea
 from sklearn.datasets import load_digits, load_sample_images
 
 from am.config import ConfigError
 from am.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
+from am.data.raw import find_raw
 from am.data.registry import find_file
 from am.data.snapshots import DataError, read_snapshots
-from am.datasets.images import ImageDataset
+from am.datasets.images import ImageDataset, Images, ImageSettings
 from am.datasets.natural_patches import PHOTOGRAPHS
 from am.metrics.settings import Energy
+from am.metrics.viewer import Viewer
 from am.runs import DataConfig, Evaluation, build_dataset, write_settings
 from am.steps.prepare import prepare
 
@@ -307,3 +312,55 @@ def test_a_batch_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_the_registry_knows_the_archive() -> None:
     (file,) = dataset("cifar10").files
     assert find_file(ROOT / "data/registry.yaml", *file).bytes == 170498071
+
+
+# -- images of CIFAR-10 itself ---------------------------------------------------------------------
+
+
+def true_images() -> tuple[np.ndarray, list[int]]:
+    """Twenty test images that foolbox ships, (20, 32, 32, 3), and the classes that their names end in."""
+    found = find_spec("foolbox")
+    assert found is not None
+    assert found.origin is not None
+    files = sorted((Path(found.origin).parent / "data").glob("cifar10_*.png"))
+    images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    return np.stack(images), [int(file.stem.rpartition("_")[2]) for file in files]
+
+
+def test_true_images_come_out_as_people_see_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed as its report describes: rows of 1,024 red, then green, then blue values, row by row."""
+    images, label = true_images()
+    assert images.shape == (20, 32, 32, 3)
+    packed = {b"data": images.transpose(0, 3, 1, 2).reshape(20, 3072), b"labels": label}
+    archive = pack(tmp_path, lambda name: packed if name in TEST else batch(name))
+    pixels, found, learned = read_cifar10(archive)
+    np.testing.assert_array_equal(pixels[learned:].transpose(0, 2, 3, 1), images)
+    np.testing.assert_array_equal(found[learned:], label)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    cifar = dataset("cifar10", dequantise=False)
+    viewer = Viewer(cifar, find_raw)
+    shown = viewer.eight_bit(torch.from_numpy(cifar.test_points(1.0, 20, 0, "key")))
+    np.testing.assert_array_equal(shown.permute(0, 2, 3, 1).numpy(), images)
+
+
+# -- images of the wrong kind ----------------------------------------------------------------------
+
+
+class Odd(ImageDataset):
+    """Images that are not what their data set says."""
+
+    image_shape = (3, 32, 32)
+    found: tuple[int, ...] = ()
+
+    def read(self) -> Images:
+        return Images(np.zeros((4, *self.found), np.uint8), np.array([True, True, False, False]))
+
+
+@pytest.mark.parametrize("found", [(3, 28, 28), (1, 32, 32), (32, 32, 3)])
+def test_images_of_another_size_or_other_channels_are_refused(found: tuple[int, ...]) -> None:
+    odd = Odd(ImageSettings())
+    odd.found = found
+    with pytest.raises(DataError) as caught:
+        odd.truth()
+    assert str(caught.value) == f"images of shape {found}, expected (3, 32, 32)"
