@@ -101,6 +101,14 @@ def main(folder: Path) -> None:
         told["held"] = refused(state=folder / "held")
     (folder / f"told{rank}.json").write_text(json.dumps(told))
 
+    def die(value: Tensor) -> Tensor:
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value
+
+    lost = refused(state=folder / "lost", acts={7: die})  # which none but the first survives
+    (folder / "lost.json").write_text(json.dumps(lost))
+
 
 def rows(path: Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
@@ -138,6 +146,16 @@ def test_two_processes_learn_what_one_learns_and_stop_together(tmp_path: Path) -
         assert told[rank]["stopped"] == f"two/eam/0: stopped by {reason[rank]}; step 9 is saved"
     resumed, _ = read_tensors(tmp_path / "resumed.safetensors")
     assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
+
+    # One that dies takes nothing with it but the step that it was at.
+    lost = json.loads((tmp_path / "lost.json").read_text())
+    assert lost.startswith("two/eam/0: at step 7 another process is gone (")
+    assert lost.endswith("); step 6 is saved, and the same command goes on from there")
+    assert "\n" not in lost
+    continued = fit(tmp_path / "lost")
+    assert [row["step"] for row in rows(continued.log)] == list(range(1, 21))
+    for name, weight in whole.items():
+        torch.testing.assert_close(continued.weights[name], weight, rtol=1e-4, atol=1e-4)
 
     for one in told:
         assert one["world"] == 2

@@ -39,6 +39,10 @@ log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Marginals, Stream], tuple[Tensor, dict[str, Tensor]]]
 
 
+class _LostError(Exception):
+    """Another process does not answer."""
+
+
 class TrainingError(RuntimeError):
     """Training that cannot go on; its text is one sentence for the user."""
 
@@ -183,7 +187,16 @@ class _Loop:
         with _Log(self.state / "training.csv", self.step, tensorboard, main) as rows, _stop_signals() as received:
             while self.step < total:
                 logged = (self.step + 1) % self.settings.log_every == 0 or self.step + 1 == total
-                row, stop = self._advance(logged, received)
+                try:
+                    row, stop = self._advance(logged, received)
+                except _LostError as error:
+                    if main:
+                        rows.save()
+                        self._save()  # where it was before this step
+                    raise TrainingError(
+                        f"{self.key}: at step {self.step + 1} another process is gone ({error}); step {self.step} is "
+                        f"saved, and the same command goes on from there"
+                    ) from None
                 now = time.monotonic()
                 self.seconds, last = self.seconds + now - last, now
                 if row:
@@ -222,7 +235,7 @@ class _Loop:
         if fabric.world_size > 1:
             value, diagnostics, stop = self._share(value, diagnostics, gradients, stop)
         if self.proposal is not None:
-            self.proposal.seen = cast(Tensor, fabric.all_reduce(self.proposal.seen, reduce_op="sum"))
+            self.proposal.seen = self._exchanged(self.proposal.seen, "sum")
             self.proposal.learn()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
         if not bool(torch.isfinite(norm + value)):
@@ -267,6 +280,13 @@ class _Loop:
             torch.manual_seed(derive_seed(self.key, "dropout", self.step, share))
             yield
 
+    def _exchanged(self, ours: Tensor, operation: str) -> Tensor:
+        """The sum or mean over processes."""
+        try:
+            return cast(Tensor, self.fabric.all_reduce(ours, reduce_op=operation))
+        except RuntimeError as error:  # each backend has its own
+            raise _LostError(" ".join(str(error).split())[-100:]) from error
+
     def _share(
         self, value: Tensor, diagnostics: dict[str, Tensor], gradients: list[Tensor], stop: bool
     ) -> tuple[Tensor, dict[str, Tensor], bool]:
@@ -276,7 +296,7 @@ class _Loop:
         """
         ours = [value, value.new_tensor(float(stop)), *(number.to(value) for number in diagnostics.values())]
         flat = torch.cat([torch.stack(ours), *(g.reshape(-1) for g in gradients)])
-        flat = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
+        flat = self._exchanged(flat, "mean")
         (value, stopped, *means), rest = flat[: len(ours)], flat[len(ours) :]
         for gradient, part in zip(gradients, rest.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
