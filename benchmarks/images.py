@@ -1,30 +1,45 @@
 """What a training step of the published CIFAR-10 rows costs: seconds, memory and arithmetic of a few images.
 
-python benchmarks/images.py [EXPERIMENT RUN IMAGES]: one step of a row of config/experiments (cifar10 am) at its full
-network size, with so many images (8) instead of its batch, which a processor has neither the time nor the memory for.
+python benchmarks/images.py [EXPERIMENT RUN IMAGES [KEY=VALUE ...] [WORD ...]]
+
+Steps of a row of config/experiments (cifar10 am) at its full network size, with so many images (8) in place
+of a batch that a processor has neither the time nor the memory for. Keys are settings, such as estimator=conditional or
+training.precision=bf16-mixed. Words are what was tried on the network and is no setting: channels_last, checkpoint (of
+residual and attention blocks), sdpa (attention by torch). The gradient of a step is held against that without words
+and settings of training.
 """
 
 from __future__ import annotations
 
 import math
 import resource
+import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from machine import describe
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import flop_registry
 
+from am.config import merge
 from am.datasets.images import ImageDataset
 from am.experiments import Project
 from am.marginals.images import PATHS, ImageEnds
 from am.methods.contract import TrainedMethod
 from am.randomness import generator
+from am.runs import build_method
+from am.training.devices import precision
 from am.training.stream import Stream
 
+REPEATS = 3
 ROOT = Path(__file__).parents[1]
 
 
@@ -44,13 +59,15 @@ class Arithmetic(TorchDispatchMode):
 
 
 def main() -> None:
-    experiment, row, count = (*sys.argv[1:], *("cifar10", "am", "8")[len(sys.argv) - 1 :])
+    experiment, row, count = (*sys.argv[1:4], *("cifar10", "am", "8")[len(sys.argv[1:4]) :])
     images = int(count)
+    changes = dict(word.split("=", 1) for word in sys.argv[4:] if "=" in word)
+    words = {word for word in sys.argv[4:] if "=" not in word}
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     print(describe())
     run = Project(ROOT / "config", {"experiments": [experiment], "scale": "paper"}).known[experiment].runs[row]
-    method, dataset = run.build_method(), run.build_dataset()
+    method, dataset = build_method(run.method, _changed(run.settings, changes), "the command line"), run.build_dataset()
     if not isinstance(method, TrainedMethod) or not isinstance(dataset, ImageDataset):
         raise SystemExit(f"{experiment}/{row} trains nothing on images")
     pixels = 2 * torch.rand(256, math.prod(dataset.image_shape), generator=generator("pixels")) - 1
@@ -58,25 +75,75 @@ def main() -> None:
     learned = ImageEnds(path) if method.learns_from == "snapshots" else path
     torch.manual_seed(0)
     network = method.build(learned, generator("build"))
+    with torch.no_grad():
+        for parameter in network.parameters():  # a network whose output is zero has hardly a gradient to compare
+            parameter.add_(0.02 * torch.randn(parameter.shape))
+    plain = _changed(run.settings, {k: v for k, v in changes.items() if not k.startswith("training.")})
+    reference = _gradient(build_method(run.method, plain, "the command line"), network, learned, images)
+    _apply(words, network)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
-    def step(number: int) -> None:
+    def step(number: int) -> float:
+        begin = time.process_time()
         optimizer.zero_grad()
-        method.loss(network, learned, Stream("benchmark", number, images, images))[0].backward()
+        with precision(method.settings.training.precision, torch.device("cpu")):
+            loss = method.loss(network, learned, Stream("benchmark", number, images, images))[0]
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        return time.process_time() - begin
 
-    begin = time.process_time()
-    step(0)
-    seconds = time.process_time() - begin
+    gradient = _gradient(method, network, learned, images)
+    seconds = statistics.median(step(number) for number in range(REPEATS))
     with Arithmetic() as arithmetic:
-        step(1)
+        step(REPEATS)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = sum(p.numel() for p in network.parameters()) / 1e6
     operations = arithmetic.operations / images / 1e9
+    error = float((gradient - reference).norm() / reference.norm())
     print(
-        f"{experiment}/{row}: {size:.1f} M weights, {images} images inside: {seconds:.1f} s of one thread, "
-        f"peak {memory:.1f} GiB, {operations:.0f} GFLOP an image"
+        f"{' '.join(sys.argv[1:])}: {size:.1f} M weights, {images} images inside: {seconds:.2f} s of one thread, peak "
+        f"{memory:.2f} GiB, {operations:.0f} GFLOP an image, gradient off by {error:.1e}"
     )
+
+
+def _changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    for key, text in changes.items():
+        value: Any = yaml.safe_load(text)
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        settings = merge(settings, value)
+    return settings
+
+
+def _gradient(method: Any, network: nn.Module, learned: Any, images: int) -> torch.Tensor:
+    network.zero_grad()
+    with precision(method.settings.training.precision, torch.device("cpu")), torch.random.fork_rng():
+        torch.manual_seed(1)  # for what the network drops
+        method.loss(network, learned, Stream("gradient", 0, images, images))[0].backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).double()
+
+
+def _apply(words: set[str], network: nn.Module) -> None:
+    from torchcfm.models.unet import unet
+
+    for word in words:
+        match word:
+            case "channels_last":
+                network.to(memory_format=torch.channels_last)
+            case "checkpoint":
+                for block in network.modules():
+                    if isinstance(block, unet.ResBlock | unet.AttentionBlock):
+                        block.forward = partial(checkpoint, block._forward, use_reentrant=False)
+            case "sdpa":
+                unet.QKVAttentionLegacy.forward = _attention
+            case _:
+                raise SystemExit(f"there is no '{word}'; choose from: channels_last, checkpoint, sdpa")
+
+
+def _attention(self: Any, qkv: torch.Tensor) -> torch.Tensor:
+    n, channels, length = qkv.shape
+    parts = qkv.view(n * self.n_heads, 3, channels // (3 * self.n_heads), length).transpose(2, 3)
+    return scaled_dot_product_attention(*parts.unsqueeze(2).unbind(1)).squeeze(1).transpose(1, 2).reshape(n, -1, length)
 
 
 if __name__ == "__main__":
