@@ -47,7 +47,7 @@ def mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def test_every_file_is_there_and_no_other(results: Path) -> None:
-    run = {"samples.npz", "provenance.json", "metrics.csv", "blocks.csv"}
+    run = {"samples.npz", "provenance.json", "metrics.csv", "blocks.csv", "draws.csv"}
     trained = run | {"model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"}
     shown = [
         f"figures/tiny_{name}.{kind}"
@@ -64,7 +64,7 @@ def test_every_file_is_there_and_no_other(results: Path) -> None:
         *(f"{s}.provenance.json" for s in shown),
     }
     expected |= {f"tiny/seed{seed}/data.h5ad" for seed in SEEDS}
-    recorded = {"data.h5ad", "floor.csv", "metrics.csv", "blocks.csv", "history.csv"}
+    recorded = {"data.h5ad", "floor.csv", "metrics.csv", "blocks.csv", "draws.csv", "history.csv"}
     for name in (*TRAINED, CONTROL):
         files = trained if name in TRAINED else run
         expected |= {

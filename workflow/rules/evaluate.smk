@@ -34,6 +34,7 @@ rule evaluate_samples:
     output:
         metrics=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/metrics.csv",
         blocks=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/blocks.csv",
+        draws=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/draws.csv",
     log:
         f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{{seed}}.log",
     group:

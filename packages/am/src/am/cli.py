@@ -262,7 +262,7 @@ def evaluate(
     out: OutOption,
     threads: ThreadsOption = 1,
 ) -> None:
-    """Measure predictions against the truth at every time: metrics.csv, and blocks.csv beside it."""
+    """Measure predictions against the truth at every time: metrics.csv, with blocks.csv and draws.csv beside it."""
     _use(threads)
     from am.steps.evaluate import evaluate as step
 

@@ -38,6 +38,11 @@ class Course(Settings):
         "observed time before it",
     )
     n_samples: PositiveInt = Field(description="particles, and points of the truth at each time")
+    draws: PositiveInt = Field(
+        default=1,
+        description="times that particles of methods with noise are drawn from the same weights; distances "
+        "are means over them",
+    )
     shown: tuple[Time, ...] = Field(
         default=(), description="further times to predict, which figures show and nothing judges"
     )

@@ -29,6 +29,7 @@ PROJECT: dict[str, dict[str, Any]] = {
             "start": "previous",
             "protocol": "ours-one-step",
             "n_samples": 20,
+            "draws": 3,
             "metrics": [{"kind": "energy"}, {"kind": "wasserstein1"}],
             "floor_repeats": 2,
             "history_samples": 10,
@@ -144,6 +145,23 @@ def test_cells_go_through_every_step(results: Path) -> None:
             parts = [torch.from_numpy(np.delete(part, [block, block + 10], 0)) for part in (x, y)]
             weight = None if log_weight is None else torch.from_numpy(np.delete(log_weight, [block, block + 10]))
             assert blocks.loc[(1.0, block, "energy"), "value"] == pytest.approx(energy_distance(*parts, weight))
+    for name in ("cells", "rolled"):
+        for method, drawn_again in (("uam", False), ("no_dynamics", False), ("oracle", True)):
+            place = results / name / method / "seed0"
+            samples, draws = read_samples(place / "samples.npz"), pd.read_csv(place / "draws.csv")
+            assert (len(samples.draws), len(draws)) == ((3, 3 * 3 * 2) if drawn_again else (1, 0))
+            if drawn_again:
+                assert len({one.x.tobytes() for one in samples.draws}) == 3
+                means = draws.groupby(["time", "metric"])["value"].mean()
+                found = pd.read_csv(place / "metrics.csv").set_index(["time", "metric"])["value"]
+                pd.testing.assert_series_equal(found.sort_index(), means.sort_index())
+                x, y = torch.from_numpy(samples.draws[2].at(1.0)[0]), torch.from_numpy(points.test(0, 1.0))
+                value = draws.set_index(["draw", "time", "metric"])["value"][2, 1.0, "energy"]
+                assert value == pytest.approx(energy_distance(x, y))
+        table = pd.read_csv(results / f"{name}.csv").set_index(["metric", "method"])
+        luck = table.loc["energy", "sampler_sd"]
+        assert luck["oracle"] > 0
+        assert luck[["uam", "no_dynamics"]].isna().all()
     for times in ("", "_times"):
         assert "**cells, energy** (protocol ours-one-step)\n" in (results / f"cells{times}.md").read_text()
         assert "**rolled, energy**\n" in (results / f"rolled{times}.md").read_text()

@@ -38,14 +38,14 @@ def test_every_step_leaves_what_the_next_one_reads_and_nothing_else(results: Pat
     ]
     shown += [f"tables/atom{name}" for name in (".csv", ".md", "_times.csv", "_times.md", "_pairs.csv", "_pairs.md")]
     shown += ["verdict.html", "verdict.csv", "verdict.md"]
-    each = ["samples.npz", "provenance.json", "metrics.csv", "blocks.csv"]
+    each = ["samples.npz", "provenance.json", "metrics.csv", "blocks.csv", "draws.csv"]
     trained = ["model.safetensors", "snapshots.safetensors", "training.csv", "training.json", "history.csv"]
     shown += ["atom/data.h5ad", "atom/floor.csv"]
     shown += [
         f"atom/{run}/seed{seed}/{table}.csv"
         for run in ("am", "oracle")
         for seed in (0, 1)
-        for table in ("metrics", "blocks")
+        for table in ("metrics", "blocks", "draws")
     ]
     shown += [f"atom/am/seed{seed}/history.csv" for seed in (0, 1)]
     expected = {"config.yaml", "data.h5ad", "floor.csv", "am/config.yaml", "oracle/config.yaml"}

@@ -52,6 +52,24 @@ def test_likelihoods_are_as_many_as_there_are_probes_and_images(tmp_path: Path) 
     assert refusal(tmp_path / "flat.npz") == "the array 'log_density' is of float32 and shape (4,)"
 
 
+def test_what_other_noise_gives_stands_behind_the_first(tmp_path: Path) -> None:
+    again, weights = np.stack([X + 1, X + 2]), np.stack([WEIGHT + 1, WEIGHT + 2])
+    write_samples(Samples(X, TIME, WEIGHT, redrawn=again, redrawn_log_weight=weights), tmp_path / "a.npz")
+    back = read_samples(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.at(0.5)[0], X[:3])
+    for k, draw in enumerate(back.draws):
+        x, weight = draw.at(1.0)
+        np.testing.assert_array_equal(x, X[3:] + k)
+        np.testing.assert_array_equal(weight, WEIGHT[3:] + k)
+    assert len(back.draws) == 3
+    assert [draw.log_weight for draw in Samples(X, TIME, redrawn=again).draws] == [None] * 3
+    assert len(Samples(X, TIME).draws) == 1
+    np.savez(tmp_path / "short.npz", x=X, time=TIME, redrawn=again[:, :4])
+    assert "arrays of different lengths" in refusal(tmp_path / "short.npz")
+    np.savez(tmp_path / "flat.npz", x=X, time=TIME, redrawn=X)
+    assert "the array 'redrawn' is of float32 and shape (5, 3)" in refusal(tmp_path / "flat.npz")
+
+
 def test_samples_of_any_writer_are_read(tmp_path: Path) -> None:
     """What numpy itself writes, uncompressed, in double precision and with an array that is not asked for."""
     np.savez(tmp_path / "a.npz", x=X.astype(np.float64), time=TIME, names=np.array([["a"]]))

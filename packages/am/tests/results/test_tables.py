@@ -69,6 +69,28 @@ def test_the_luck_of_shared_cells_widens_intervals(metrics: pd.DataFrame, floor:
     assert set(times[times["cells_se"].notna()]["method"]) == {"am"}
 
 
+def test_the_luck_of_the_sampler_is_that_within_seeds(metrics: pd.DataFrame, floor: pd.DataFrame) -> None:
+    """Draws differ by what is known; seeds differ by far more, and that does not count."""
+    am = metrics[metrics["method"] == "am"].assign(value=lambda rows: rows["value"] + rows["seed"])
+    shifts = {0: (-1e-4, 1e-4), 1: (-2e-4, 2e-4), 2: (-3e-4, 3e-4)}
+    draws = pd.concat(
+        [
+            am.assign(
+                value=am["value"] + am["seed"].map({seed: ends[draw] for seed, ends in shifts.items()}), draw=draw
+            )
+            for draw in range(2)
+        ]
+    )
+    summary = tables.summarise("hydrogen", metrics, floor, LABELS, draws=draws)
+    expected = math.sqrt(mean(2 * step**2 for step in (1e-4, 2e-4, 3e-4)))
+    assert of(summary, "am")["sampler_sd"] == pytest.approx(expected, rel=1e-6)
+    assert math.isnan(of(summary, "ald")["sampler_sd"])
+    over_time = tables.summarise_times("hydrogen", metrics, floor, LABELS, draws=draws)
+    assert over_time[over_time["method"] == "am"]["sampler_sd"].to_list() == pytest.approx([expected] * 10, rel=1e-6)
+    (row,) = [line for line in tables.markdown(summary).splitlines() if line.startswith("| AM")]
+    assert row.split(" | ")[3].split(", ")[1:] == ["3.06e-04", "—"]
+
+
 def seed_means(metrics: pd.DataFrame, method: str) -> list[float]:
     by_seed: dict[int, list[float]] = {}
     for row in metrics.to_dict("records"):
@@ -169,7 +191,7 @@ def test_every_method_has_a_row_with_controls_first(metrics: pd.DataFrame, floor
     assert list(summary["metric"]) == ["mmd"] * 4 + ["w1"] * 4
     assert of(summary[summary["metric"] == "mmd"], "eam")["seeds"] == 0
     text = tables.markdown(summary)
-    assert "| eAM | not run | 0 | — | — | — | — | not recovered |" in text.splitlines()
+    assert "| eAM | not run | 0 | — | — | — | — | — | not recovered |" in text.splitlines()
 
 
 def test_other_experiments_are_left_out(metrics: pd.DataFrame, floor: pd.DataFrame) -> None:

@@ -28,6 +28,22 @@ class Samples:
     """(n,) growth rate there; or None"""
     log_density: NDArray[np.float32] | None = None
     """(probes, m) estimates of log q(x) at the first m test images at the last time; or None"""
+    redrawn: NDArray[np.float32] | None = None
+    """(r, n, d) what the same method predicts with other noise, row by row like ``x``; or None"""
+    redrawn_log_weight: NDArray[np.float32] | None = None
+    """(r, n) or None"""
+
+    @property
+    def draws(self) -> list[Samples]:
+        """Points with their weights, those with other noise behind the first."""
+        weights = self.redrawn_log_weight
+        return [
+            Samples(self.x, self.time, self.log_weight),
+            *(
+                Samples(x, self.time, None if weights is None else weights[k])
+                for k, x in enumerate([] if self.redrawn is None else self.redrawn)
+            ),
+        ]
 
     def at(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Points, and log-weights, at a time.
@@ -53,7 +69,9 @@ class Samples:
         return chosen
 
 
-_OPTIONAL = ("log_weight", "velocity", "growth", "log_density")
+_REDRAWN = ("redrawn", "redrawn_log_weight")
+_OPTIONAL = ("log_weight", "velocity", "growth", "log_density", *_REDRAWN)
+_POINTS = ("x", "velocity", "redrawn")
 
 
 def write_samples(samples: Samples, path: Path) -> None:
@@ -84,10 +102,10 @@ def read_samples(path: Path) -> Samples:
         if name not in arrays:
             raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(names)}")
     for name, array in arrays.items():
-        shaped = array.ndim > 1 if name in ("x", "velocity") else array.ndim == 1 + (name == "log_density")
-        if array.dtype.kind not in "fiu" or not shaped:
+        dimensions = array.ndim - (name in ("log_density", *_REDRAWN))
+        if array.dtype.kind not in "fiu" or (dimensions < 2 if name in _POINTS else dimensions != 1):
             raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
-    lengths = {name: len(array) for name, array in arrays.items() if name != "log_density"}
+    lengths = {name: array.shape[name in _REDRAWN] for name, array in arrays.items() if name != "log_density"}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays of different lengths: {lengths}")
     for name, array in arrays.items():

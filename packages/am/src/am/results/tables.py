@@ -51,6 +51,7 @@ def summarise(
     costs: pd.DataFrame | None = None,
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
+    draws: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a metric and method: the mean over seeds of each seed's mean over times.
 
@@ -68,6 +69,8 @@ def summarise(
         Rows of ``blocks.csv``.
     higher
         Metrics of which higher values are better.
+    draws
+        Rows of ``draws.csv``.
 
     Raises
     ------
@@ -89,6 +92,7 @@ def summarise(
                 {
                     **_key(experiment, metric, label, higher),
                     **estimate(mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine)),
+                    "sampler_sd": over_draws(draws, mine),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
                     "n_samples_max": design["n_samples"].max(),
@@ -110,6 +114,7 @@ def summarise_times(
     labels: Sequence[Label],
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
+    draws: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a metric, method and time: the mean over seeds, its interval and the floor; see :func:`summarise`.
 
@@ -130,6 +135,7 @@ def summarise_times(
                         **_key(experiment, metric, label, higher),
                         "time": design["time"].item(),
                         **estimate(here.set_index("seed")["value"], over_blocks(blocks, here)),
+                        "sampler_sd": over_draws(draws, here),
                         "n_samples": design["n_samples"].item(),
                         **_floor(floor[floor["metric"] == metric], design),
                     }
@@ -139,7 +145,8 @@ def summarise_times(
 
 def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
     """The table of :func:`summarise`, a part a metric, controls first; headings name the ``protocol`` followed."""
-    head = ["method", "mean [95 % interval]", "seeds", "samples", "floor", "NFE", "training s", "published"]
+    luck = "sd: seeds, sampler, cells"
+    head = ["method", "mean [95 % interval]", "seeds", luck, "samples", "floor", "NFE", "training s", "published"]
     parts = []
     for _, rows in summary.groupby(["experiment", "metric"], sort=False):
         cells = [
@@ -147,6 +154,7 @@ def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
                 _title(row),
                 _ours(row),
                 str(row["seeds"]),
+                _luck(row),
                 _sizes(row),
                 with_spread(row["floor_mean"], row["floor_sd"]),
                 number(row["nfe"]),
@@ -196,10 +204,12 @@ def write_table(frame: pd.DataFrame, text: str, csv: Path, markdown: Path, made_
 
 
 _LEGEND = (
-    "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them. Controls bound "
-    "the methods. The floor is the distance of two samples of the truth at the same times and sizes, ± its standard "
-    "deviation over repeats; a mean below its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is "
-    "marked (!) and is a bug until explained.\n"
+    "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them. Standard "
+    "deviations tell their luck apart: between seeds; between draws of particles from the same weights, where there "
+    "are several; and the standard error over shared cells. Controls bound the methods. The floor is the distance "
+    "of two samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean below "
+    "its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is marked (!) and is a bug until "
+    "explained.\n"
 )
 
 
@@ -246,10 +256,26 @@ def over_blocks(blocks: pd.DataFrame | None, rows: pd.DataFrame) -> pd.Series[fl
 
     if blocks is None or blocks.empty or rows.empty:
         return pd.Series(dtype=float)
+    return _about(rows, blocks).groupby("block")["value"].agg(_mean)
+
+
+def over_draws(draws: pd.DataFrame | None, rows: pd.DataFrame) -> float:
+    """Standard deviation of the mean over ``rows`` between draws of particles from the same weights; NaN without some.
+
+    The root of the mean over seeds of the variance within each: the luck of the sampler in one draw, and nothing of the
+    luck of training or of points, which all draws of a seed share.
+    """
+    if draws is None or draws.empty or rows.empty:
+        return math.nan
+    of_draws = _about(rows, draws).groupby(["seed", "draw"])["value"].agg(_mean)
+    return math.sqrt(of_draws.groupby("seed").var().mean())
+
+
+def _about(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``more`` that measure the same as one of ``rows``."""
     keys = ["experiment", "method", "metric", "seed", "time"]
     wanted = rows[keys].assign(time=rows["time"].round(9))
-    mine = blocks.assign(time=blocks["time"].astype(float).round(9)).merge(wanted, on=keys)
-    return mine.groupby("block")["value"].agg(_mean)
+    return more.assign(time=more["time"].astype(float).round(9)).merge(wanted, on=keys)
 
 
 def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
@@ -293,6 +319,11 @@ def _ours(row: Any) -> str:
 
 def _briefly(row: Any) -> str:
     return with_spread(row["mean"], row["high"] - row["mean"]) + " (!)" * bool(row["beyond_floor"])
+
+
+def _luck(row: Any) -> str:
+    parts = [number(row[part], row["mean"]) for part in ("seeds_sd", "sampler_sd", "cells_se")]
+    return ", ".join(parts) if row["seeds"] else "—"
 
 
 def _sizes(row: Any) -> str:

@@ -16,6 +16,9 @@ METRIC_COLUMNS = ("experiment", "method", "seed", "time", "metric", "value", "n_
 BLOCK_COLUMNS = (*METRIC_COLUMNS, "block")
 """Of ``blocks.csv``: as ``metrics.csv``, measured without the points of a block; there are none where each seed has
 points of its own."""
+DRAW_COLUMNS = (*METRIC_COLUMNS, "draw")
+"""Of ``draws.csv``: as ``metrics.csv``, with the noise of one draw of particles; there are none where nothing was drawn
+again."""
 HISTORY_COLUMNS = ("experiment", "method", "seed", "iteration", "metric", "value", "n_samples")
 """Of ``history.csv``: values are means over times."""
 FLOOR = "floor"
@@ -39,13 +42,27 @@ def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
 
 def blocks_beside(metrics: Iterable[Path]) -> list[Path]:
     """The ``blocks.csv`` that lie beside ``metrics.csv`` files, where they do and have rows."""
-    there = [file for path in metrics if (file := path.with_name("blocks.csv")).exists()]
+    return _beside(metrics, "blocks.csv")
+
+
+def draws_beside(metrics: Iterable[Path]) -> list[Path]:
+    """The same of ``draws.csv``."""
+    return _beside(metrics, "draws.csv")
+
+
+def _beside(metrics: Iterable[Path], name: str) -> list[Path]:
+    there = [file for path in metrics if (file := path.with_name(name)).exists()]
     return [file for file in there if file.read_bytes().count(b"\n") != 1]
 
 
 def read_blocks(paths: Iterable[Path]) -> pd.DataFrame:
     """All rows of several ``blocks.csv``; errors as in :func:`read_metrics`."""
     return _read(paths, BLOCK_COLUMNS)
+
+
+def read_draws(paths: Iterable[Path]) -> pd.DataFrame:
+    """All rows of several ``draws.csv``; errors as in :func:`read_metrics`."""
+    return _read(paths, DRAW_COLUMNS)
 
 
 def read_history(paths: Iterable[Path]) -> pd.DataFrame:

@@ -130,7 +130,7 @@ def _shown(experiment: ResolvedExperiment, results: Path) -> Iterator[tuple[Path
         for seed in experiment.seeds:
             place = folder / name / f"seed{seed}"
             yield place / "metrics.csv", True
-            for file in ("blocks.csv", "history.csv", "samples.npz", "provenance.json"):
+            for file in ("blocks.csv", "draws.csv", "history.csv", "samples.npz", "provenance.json"):
                 yield place / file, False
     for part in ("", "_times", "_pairs"):
         for kind in ("csv", "md"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -38,7 +39,7 @@ from am.metrics.settings import (
 from am.metrics.viewer import Viewer
 from am.randomness import generator
 from am.results.provenance import write_origin
-from am.results.tidy import BLOCK_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
+from am.results.tidy import BLOCK_COLUMNS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
 
@@ -52,6 +53,9 @@ BLOCKS = 10
 def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, seed: int) -> None:
     """Every metric at every time, between ``samples`` and the test points of the seed, into ``out``.
 
+    Distances are means over the draws that there are of the particles; ``draws.csv`` beside it holds each by itself,
+    and no rows where particles were drawn once.
+
     ``blocks.csv`` beside it says how much the points themselves matter where all seeds share them: it holds the same
     without a tenth of particles and points, ten times. It has no rows where each seed has its own, or there are few.
     """
@@ -61,7 +65,8 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
     metrics, n = plan.evaluation.metrics, plan.evaluation.n_samples
     viewer = Viewer(plan.build_dataset(str(config)), find_raw)
     fixed = {"experiment": plan.experiment, "method": method, "seed": seed}
-    rows = [*_against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer)]
+    by_draw = [[*_against_truth(plan.evaluation, metrics, one, truth, seed, n, viewer)] for one in predicted.draws]
+    rows = [same[0] | {"value": fmean(row["value"] for row in same)} for same in zip(*by_draw, strict=True)]
     rows += _of_fields(plan, predicted, truth, seed)
     rows += _of_likelihood(plan, predicted)
     _write((fixed | row for row in rows), METRIC_COLUMNS, out)
@@ -71,11 +76,13 @@ def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, se
         for block in range(BLOCKS * shared)
         for row in _against_truth(plan.evaluation, metrics, predicted, truth, seed, n, viewer, block)
     )
-    blocks = out.with_name("blocks.csv")
+    blocks, draws = out.with_name("blocks.csv"), out.with_name("draws.csv")
     _write(parts, BLOCK_COLUMNS, blocks)
+    several = enumerate(by_draw if len(by_draw) > 1 else [])
+    _write((fixed | row | {"draw": draw} for draw, of_draw in several for row in of_draw), DRAW_COLUMNS, draws)
     code = ["evaluate", f"am.datasets.{plan.dataset['name']}"]
     made_of = plan.origin(code, [data, samples, *networks], config, "times", "n_samples", "metrics")
-    for file in (out, blocks):
+    for file in (out, blocks, draws):
         write_origin(file, made_of)
 
 

@@ -39,8 +39,8 @@ _SUBMITTING = """## To submit a row
 
 1. [Add the method](adding-a-method.md), and a row for it in the experiment under `config/experiments/`.
 2. Run the experiment with the seeds of its scale: `make reproduce SCALE=laptop`.
-3. Copy the run's `seed<k>/metrics.csv` and `blocks.csv` from `results/<scale>/<experiment>/<run>/` to the same place
-   under `results/expected/`, and its `provenance.json` too if its costs shall be shown.
+3. Copy the run's `seed<k>/metrics.csv`, `blocks.csv` and `draws.csv` from `results/<scale>/<experiment>/<run>/` to the
+   same place under `results/expected/`, and its `provenance.json` too if its costs shall be shown.
 4. `am review --accept` writes the tables, `am leaderboard` this page. `make verify` must then end without a `FAULT:`.
 5. Commit all of it: the difference shows what changed.
 """

@@ -44,9 +44,19 @@ def sample(config: Path, data: Path, out: Path, seed: int, model: Path | None = 
     clock = time.monotonic()
     prediction = sampler.predict(run.sampling.n_samples)
     seconds = time.monotonic() - clock
+    others = sampler.others(prediction, run.sampling.n_samples, run.sampling.draws - 1)
     velocity, growth = sampler.fields(run.sampling.n_samples)
-    moved, likely = flat(prediction, run.sampling.moments), sampler.log_density()
-    write_samples(replace(moved, velocity=velocity, growth=growth, log_density=likely), out)
+    redrawn = [flat(other, run.sampling.moments) for other in others]
+    weights = [other.log_weight for other in redrawn if other.log_weight is not None]
+    samples = replace(
+        flat(prediction, run.sampling.moments),
+        velocity=velocity,
+        growth=growth,
+        log_density=sampler.log_density(),
+        redrawn=np.stack([other.x for other in redrawn]) if redrawn else None,
+        redrawn_log_weight=np.stack(weights) if weights else None,
+    )
+    write_samples(samples, out)
     record = collect(
         code_digest=run.code_digest("sample"),
         config_sha256=run.sampling_digest,
@@ -100,9 +110,22 @@ class Sampler:
             raise ConfigError(f"{self.run.run}: the method '{self.run.method}' has no network for {where}")
         load_weights(self._network, weights, where)
 
-    def predict(self, n: int) -> Prediction:
-        """Move the first ``n`` test points of each start; row after row the times that are asked for."""
-        rng = generator(self.run.key(self.seed), "sample", device=self.device)
+    def others(self, first: Prediction, n: int, draws: int) -> list[Prediction]:
+        """What :meth:`predict` gives with other noise, so many times; nothing of a method without noise."""
+        found: list[Prediction] = []
+        for draw in range(1, draws + 1):
+            found.append(self.predict(n, draw))
+            if torch.equal(found[0].x, first.x):
+                return []
+        return found
+
+    def predict(self, n: int, draw: int = 0) -> Prediction:
+        """Move the first ``n`` test points of each start; row after row the times that are asked for.
+
+        All noise is that of ``draw``.
+        """
+        noise = ("sample", draw) if draw else ("sample",)
+        rng = generator(self.run.key(self.seed), *noise, device=self.device)
         parts = []
         for start, later, x in self._legs:
             if n > len(x):
@@ -123,7 +146,7 @@ class Sampler:
         None where the method does not tell them; no velocity where the data set has none to compare it with.
         """
         told: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
-        for time_ in self.run.sampling.times:
+        for time_ in self.run.sampling.moments:
             x = torch.from_numpy(self._points.test(self.seed, time_)[:n]).to(self.device)
             at = x.new_full((len(x),), time_)
             with arithmetic():

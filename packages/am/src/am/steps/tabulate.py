@@ -9,25 +9,25 @@ from am.experiments import ResolvedExperiment
 from am.results.pairs import compare_pairs, markdown_pairs
 from am.results.provenance import origin
 from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
-from am.results.tidy import blocks_beside, read_blocks, read_metrics
+from am.results.tidy import blocks_beside, draws_beside, read_blocks, read_draws, read_metrics
 from am.runs import step_digest
 
 
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
     """Write ``out`` (a CSV), the same as Markdown, and both for every time (``<name>_times``) and pair (``_pairs``)."""
     made_of = origin(
-        [*metrics, *blocks_beside(metrics), floor],
+        [*metrics, *blocks_beside(metrics), *draws_beside(metrics), floor],
         step_digest("tabulate"),
         ["tabulate"],
         [experiment.asked("labels", "published", "protocol")],
     )
     protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
-    blocks = read_blocks(blocks_beside(metrics))
+    blocks, draws = read_blocks(blocks_beside(metrics)), read_draws(draws_beside(metrics))
     published, costs, higher = experiment.published, read_costs(metrics), experiment.data.evaluation.higher
-    summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher)
+    summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher, draws)
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
-    times = summarise_times(experiment.name, values, floors, labels, blocks, higher)
+    times = summarise_times(experiment.name, values, floors, labels, blocks, higher, draws)
     beside = out.with_stem(f"{out.stem}_times")
     write_table(times, markdown_times(times, protocol), beside, beside.with_suffix(".md"), made_of)
     pairs = compare_pairs(experiment.name, values, labels, blocks, higher)
