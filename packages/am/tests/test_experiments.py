@@ -101,7 +101,9 @@ def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale
     for experiment in project.experiments.values():
         write_yaml(experiment.data.model_dump(mode="json"), tmp_path / "data.yaml")
         assert read_data_config(tmp_path / "data.yaml") == experiment.data
-        asked = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml").get("methods", experiment.runs)
+        content = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml")
+        # What is like another has that one's rows, in its order.
+        asked = experiment.runs if "like" in content else content["methods"]
         assert list(experiment.runs) == [name for name in asked if name in experiment.runs]
         for name, run in experiment.runs.items():
             write_yaml(run.model_dump(mode="json"), tmp_path / "run.yaml")
