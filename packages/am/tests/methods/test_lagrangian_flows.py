@@ -32,7 +32,7 @@ def normal(name: str, n: int = 2000) -> Tensor:
 class Fitted:
     def __init__(self, name: str, points: list[Tensor], iterations: int, **settings: Any) -> None:
         small = {"width": 32, "depth": 2}
-        settings |= {"interpolant": small} if name in NAMES else {}
+        settings |= {"interpolant": {**small, "time_features": 4}} if name in NAMES else {}
         training = {**TRAINING, "iterations": iterations, **settings.pop("training", {})}
         method = build_method(name, {"training": training, "potential": small, **settings}, "test")
         assert isinstance(method, TrainedMethod)

@@ -21,7 +21,7 @@ CELLS = [torch.randn(5, 2, generator=generator("cells", k)) + 10 * k for k in ra
 def interpolant(noise: float = 0.0, growth: float = 0.0, bent: bool = True) -> Interpolant:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = Interpolant(2, 2, InterpolantSettings(width=8, depth=2), noise, growth)
+        found = Interpolant(2, 2, InterpolantSettings(width=8, depth=2, time_features=4), noise, growth)
         if bent:
             nn.init.normal_(found.network.last.weight)
             nn.init.normal_(found.network.last.bias)

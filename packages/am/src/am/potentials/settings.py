@@ -85,11 +85,11 @@ class VelocitySettings(Settings):
 
 
 class InterpolantSettings(Settings):
-    """The network that bends curves between snapshots."""
+    """The network that bends curves between snapshots: a small one, as it must not outwit the action."""
 
-    width: PositiveInt = Field(default=64, description="units of a hidden layer")
-    depth: PositiveInt = Field(default=3, description="number of hidden layers")
-    time_features: PositiveInt = Field(default=4, description="cosines of the share of an interval that has passed")
+    width: PositiveInt = Field(default=16, description="units of a hidden layer")
+    depth: PositiveInt = Field(default=1, description="number of hidden layers")
+    time_features: PositiveInt = Field(default=1, description="cosines of the share of an interval that has passed")
 
 
 class OTFlowSettings(Settings):
