@@ -101,7 +101,7 @@ def check_cells(am: Any, folder: Path, profile: settings) -> None:
         told = am("fit", path, "--time-key", "day", *options)
         if told.code:
             assert told.sentence
-            assert not out.exists() or [file.name for file in out.iterdir()] == ["state"]
+            assert not out.exists() or [file.name for file in out.iterdir()] == ["state"], told
             return
         copy = read_h5ad(out / "my_am.h5ad")
         for name in EMBEDDINGS:

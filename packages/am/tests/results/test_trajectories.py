@@ -55,6 +55,18 @@ def test_one_coordinate_is_drawn_over_time() -> None:
         assert set(np.asarray(cloud.get_offsets())[:, 0]) == {time}
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e-3, 1.0, 1e9, 1e20])
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_times_may_have_any_unit_and_are_the_same_up_to_rounding(unit: float, shift: float) -> None:
+    given, (moments, x) = snapshots(2), paths(2)
+    time = (given.time + shift) * unit
+    time[::2] = np.nextafter(time[::2], np.inf)
+    figure = trajectories(Samples(given.x, time), [("AM", [((moments + shift) * unit, x)])], "ab")
+    clouds = [np.asarray(cloud.get_offsets()) for cloud in figure.axes[0].collections]
+    for cloud, moment in zip(clouds, TIMES, strict=True):
+        np.testing.assert_allclose(cloud, given.at(moment)[0])
+
+
 def test_what_is_drawn_is_bounded() -> None:
     moments, x = paths(2, n=500)
     (axes, _) = trajectories(snapshots(2, n=5001), [("AM", [(moments, x)])], "ab").axes

@@ -27,8 +27,13 @@ class Population(Protocol):
     """Points at several times, as ``samples.npz`` keeps them."""
 
     @property
+    def x(self) -> NDArray[np.floating]:
+        """(n, d) points."""
+        ...
+
+    @property
     def time(self) -> NDArray[np.floating]:
-        """(n,) times in [0, 1]."""
+        """(n,) times."""
         ...
 
     def at(self, time: float) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:

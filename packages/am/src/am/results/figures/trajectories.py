@@ -49,7 +49,10 @@ def trajectories(
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    times = np.unique(snapshots.time.round(9))
+    # Times may be decimals that were written and read, in any unit: 0.30000000000000004 is 0.3.
+    seen = np.unique(snapshots.time)
+    nearby = 1e-9 * np.ptp(seen)
+    times = seen[np.diff(seen, prepend=-np.inf) > nearby]
     shade = ScalarMappable(Normalize(times[0], times[-1]), "viridis")
     with styled():
         across = min(len(models), 3)
@@ -61,7 +64,8 @@ def trajectories(
             axes.remove()
         for (title, courses), axes in zip(models, panels.flat, strict=False):
             for moment in times:
-                points = first_plane(_thinned(snapshots.at(moment)[0]), np.full(1, moment))
+                there = np.abs(snapshots.time - moment) <= nearby
+                points = first_plane(_thinned(snapshots.x[there]), np.full(1, moment))
                 axes.scatter(*points.T, s=4, color=shade.to_rgba(moment), alpha=0.5, linewidths=0, rasterized=True)
             for moments, x in courses:
                 shown = range(min(x.shape[1], max(1, _LINES // len(courses))))
