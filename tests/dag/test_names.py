@@ -12,7 +12,7 @@ from .forked import Forks
 
 HOSTILE = """a b'c"d;$(touch ran)`touch ran`&é*"""
 RULES = sorted((ROOT / "workflow").rglob("*.smk"))
-SAFE = {"threads", "wildcards.seed"}
+SAFE = {"threads", "wildcards.seed", "resources.gpu"}
 """Numbers."""
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ..project import ROOT
 from .cluster import Cluster, wait_until
 from .snakemake_run import SnakemakeRun
 
 pytestmark = pytest.mark.slurm
+PAGE = ROOT / "docs/running-on-slurm.md"
 
 # The rules have names that the profile knows. Like the real one, the training keeps its checkpoint beside its output.
 SNAKEFILE = f"""\
@@ -209,3 +212,35 @@ def test_ctrl_c_cancels_the_jobs_and_a_later_run_resumes(stand_in: StandIn, slur
     first, second = run.jobs("train_method")
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert each_step_once(stand_in.history(), done + 10)
+
+
+def test_a_requeued_job_goes_on_from_its_checkpoint(stand_in: StandIn, slurm_cluster: Cluster) -> None:
+    """As after preemption by requeueing."""
+    run = stand_in.start(steps=60)
+    stand_in.wait_for_step(10)
+    (training,) = run.jobs("train_method")
+    job = training["JobId"]
+    slurm_cluster.call("scontrol", "requeue", job)
+    wait_until(lambda: run.jobs("train_method")[0]["JobState"] == "PENDING", 30, "the job back in the queue")
+    slurm_cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now+5")
+    run.must_succeed()
+    (training,) = run.jobs("train_method")
+    assert (training["JobId"], training["JobState"], training["Restarts"]) == (job, "COMPLETED", "1")
+    assert each_step_once(stand_in.history(), 60)
+
+
+def test_what_the_page_shows_of_a_site_reaches_slurm(stand_in: StandIn) -> None:
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text()) | yaml.safe_load(shown)
+    # The Slurm of the tests has other partitions, one nameless GPU, and no accounting, thus neither accounts nor QOS.
+    everyone, training = profile["default-resources"], profile["set-resources"]["train_method"]
+    everyone["slurm_partition"], training["slurm_partition"] = "cpu", "gpu"
+    assert (training.pop("gpu_model"), everyone.pop("slurm_account")) == ("a100", "ab1234")
+    (stand_in.folder / "slurm").unlink()
+    (stand_in.folder / "slurm").mkdir()
+    (stand_in.folder / "slurm/config.yaml").write_text(yaml.safe_dump(profile))
+    run = stand_in.start(steps=1, target="out/am/seed0/metrics")
+    run.must_succeed()
+    (trained,), (evaluated,) = run.jobs("train_method"), run.jobs("evaluate_samples")
+    assert (trained["Features"], trained["Partition"], trained["TimeLimit"]) == ("nvlink", "gpu", "04:00:00")
+    assert (evaluated["Features"], evaluated["Partition"], evaluated["TimeLimit"]) == ("rome|milan", "cpu", "01:00:00")

@@ -21,4 +21,4 @@ rule train_method:
         tensorboard=["--tensorboard"] if PROJECT.tensorboard else [],
     shell:
         "am train --run {params.run:q} --data {input.data:q} --seed {wildcards.seed} --threads {threads}"
-        " {params.tensorboard:q} --out {output.model:q} 2>> {log:q}"
+        " --devices {resources.gpu} {params.tensorboard:q} --out {output.model:q} 2>> {log:q}"
