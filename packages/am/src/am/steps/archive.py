@@ -60,7 +60,7 @@ def archive(project: Project, root: Path, results: Path, kept: Path, out: Path, 
     story = _story(project, root, results, made, left_out, place)
     told = describe({name: (path, file_sha256(path)) for name, path in files.items()}, story, _citation(root))
     write_archive({METADATA: told, **files}, out)
-    log.info("%s: %d files, %.1f MB, sha256 %s", out, len(files) + 1, out.stat().st_size / MEGABYTE, file_sha256(out))
+    log.info("%s: %d files, %d bytes, sha256 %s", out, len(files) + 1, out.stat().st_size, file_sha256(out))
 
 
 def _citation(root: Path) -> dict[str, Any]:
