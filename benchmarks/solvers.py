@@ -19,7 +19,8 @@ from machine import describe
 
 from am.data.snapshots import read_snapshots
 from am.experiments import Project
-from am.metrics.classifier import Classifier, frechet_distance
+from am.metrics.classifier import Classifier
+from am.metrics.feature_distances import frechet_distance
 from am.results.figures.metric_lines import panel
 from am.results.figures.saving import save_figure
 from am.results.figures.style import looks, styled
