@@ -12,7 +12,7 @@ class Settings(wlf_ot.PathSettings, eam.Settings):
 class SchroedingerBridgeFlow(wlf_ot.WassersteinLagrangianFlow, eam.EntropicActionMatching):
     """Least action with noise, H = |grad s|^2 / 2 + sigma^2 / 2 lap s, followed by dx = grad s dt + sigma dW.
 
-    Neklyudov et al., ICML 2024, in terms of the drift of the bridge. Curves are Brownian bridges before they bend.
+    After Neklyudov et al., ICML 2024 (see :mod:`am.methods.wlf_ot`). Curves are Brownian bridges before they bend.
     """
 
     settings_type = Settings
