@@ -70,8 +70,9 @@ def made(am: Run, folder: Path, dataset: dict[str, Any], methods: dict[str, Any]
 
 def test_errors_and_cosines_are_those_of_the_field_at_the_test_points(tmp_path: Path, am: Run) -> None:
     methods: dict[str, Any] = {"eam": {"settings": ACTION}, "no_dynamics": {}}
-    out = made(am, tmp_path, {"name": "ornstein_uhlenbeck"}, methods, EVALUATION)
+    out = made(am, tmp_path, {"name": "ornstein_uhlenbeck"}, methods, {**EVALUATION, "shown": [0.25]})
     rows = pd.read_csv(out / "eam/seed0/metrics.csv").set_index(["metric", "time"])["value"]
+    assert {time for _, time in rows.index} == {0.5, 1}, "a time that is only shown is judged"
     run = read_run(out / "eam/config.yaml")
     sampler = Sampler(run, out / "seed0/data.h5ad", 0, torch.device("cpu"), "test")
     sampler.load(read_tensors(out / "eam/seed0/model.safetensors")[0], "test")

@@ -182,7 +182,7 @@ def _of_fields(plan: DataConfig, predicted: Samples, truth: Snapshots, seed: int
     known = dataset.truth()
     rates: list[tuple[Tensor, Tensor]] = []
     for start, times in plan.evaluation.legs(dataset.observed):
-        for time in times:
+        for time in (time for time in times if time in plan.evaluation.times):
             y = torch.from_numpy(truth.test(seed, time)[: plan.evaluation.n_samples])
             for metric in metrics:
                 try:
