@@ -12,11 +12,14 @@ from am import plugins
 from am.config import parse
 from am.dynamics.settings import OdeSettings
 from am.marginals.gaussian import Gaussian
+from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, TrainedMethod
 from am.potentials.potential import ReversedPotential
 from am.randomness import generator
 
 PATH = Gaussian(lambda t: (2 * t)[:, None].expand(-1, 2), lambda t: (1 + t)[:, None])
+TIMES = (0.0, 0.5, 1.0)
+SNAPSHOTS = SnapshotPath([PATH.sample(torch.full((50,), t), generator("snapshot", t)) for t in TIMES], TIMES)
 SMALL: dict[str, Any] = {"sigma": 0.0, "potential": {"width": 16, "depth": 2}}
 
 
@@ -30,13 +33,15 @@ def built(name: str) -> tuple[Any, Any, Tensor]:
     method = kind(parse(kind.settings_type, settings, name))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = method.build(PATH, generator("build")).double()
+        learned = SNAPSHOTS if method.learns_from == "snapshots" else PATH
+        network = method.build(learned, generator("build")).double()
     for parameter in network.parameters():
         parameter.data *= 2
     return method, network, PATH.sample(torch.linspace(0, 1, 50, dtype=torch.float64), generator("points"))
 
 
 ACTIONS = [n for n in plugins.names("am.methods") if issubclass(plugins.load("am.methods", n).METHOD, ActionMethod)]
+FROM_PATHS = [name for name in ACTIONS if plugins.load("am.methods", name).METHOD.learns_from == "path"]
 REVERSIBLE = [name for name in ACTIONS if plugins.load("am.methods", name).METHOD.reversible]
 
 
@@ -46,7 +51,7 @@ def moved(method: TrainedMethod, network: Any, x: Tensor, begin: float, end: flo
     return prediction.x[1], None if prediction.log_weight is None else prediction.log_weight[1]
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("name", FROM_PATHS)
 def test_velocities_that_a_path_does_not_have_are_not_learned_from(name: str) -> None:
     kind = plugins.load("am.methods", name).METHOD
     method = kind(parse(kind.settings_type, {"estimator": "conditional"}, name))
