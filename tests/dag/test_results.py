@@ -164,7 +164,7 @@ def test_provenance_tells_what_was_read(results: Path, run: str, seed: int) -> N
 def test_tables_figures_and_verdict_tell_what_they_show(results: Path) -> None:
     shown = [*results.glob("tables/*.??*"), *results.glob("figures/*"), *results.glob("verdict.*")]
     shown = [path for path in shown if not path.name.endswith(".provenance.json")]
-    assert len(shown) == 6 + 9 + 3
+    assert len(shown) == 6 + 11 + 3
     for path in shown:
         origin = json.loads(path.with_name(f"{path.name}.provenance.json").read_text())
         assert origin["sha256"] == sha256(path)

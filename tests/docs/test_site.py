@@ -51,8 +51,9 @@ def named(site: dict[Path, Page], name: str) -> Page:
 
 
 def test_every_page_is_there(site: dict[Path, Page]) -> None:
+    top = min(site, key=lambda file: len(file.parts)).parent
     for source in (ROOT / "docs").rglob("*.md"):
-        named(site, source.relative_to(ROOT / "docs").with_suffix("").as_posix())
+        assert top / source.relative_to(ROOT / "docs").with_suffix(".html") in site
 
 
 def test_links_lead_somewhere_and_nothing_is_loaded_from_elsewhere(site: dict[Path, Page]) -> None:

@@ -33,8 +33,8 @@ class WassersteinLagrangianFlow(ActionMethod):
     For a given path, the inner problem is Action Matching with H as its running cost. The path is made of curves that
     join any cells of neighbouring snapshots (:class:`am.potentials.interpolant.Interpolant`); a network bends them.
     Both take a step at once, on the same points, and only training cells of times that are not held out are drawn.
-    Neklyudov et al., "A Computational Framework for Solving Wasserstein Lagrangian Flows", ICML 2024 (arXiv 2310.10649),
-    of which the abstract was at hand: problem and curves are written from what is known of them, not equation by equation.
+    Neklyudov et al., "A Computational Framework for Solving Wasserstein Lagrangian Flows", ICML 2024, arXiv 2310.10649;
+    its abstract was at hand: problem and curves are written from what is known of them, not equation by equation.
     """
 
     settings_type = PathSettings
