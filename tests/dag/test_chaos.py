@@ -215,8 +215,9 @@ def cut_a_result(house: House, project: ProjectCopy, chance: random.Random) -> s
 
 
 def cut_a_download(house: House, project: ProjectCopy, chance: random.Random) -> str:
-    """Lose a file that was fetched, and break off every answer of the server that has it."""
+    """Lose a file that was fetched, and what was made of it; break off every answer of the server that has it."""
     (project.folder / FETCHED).unlink(missing_ok=True)
+    shutil.rmtree(project.folder / "results/tiny/tiny_cells", ignore_errors=True)
     house.source.most = chance.randrange(len(house.source.content) // 4)
     printed = ended(start(project))
     house.source.most = None
