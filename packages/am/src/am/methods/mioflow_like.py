@@ -50,7 +50,8 @@ class TransportOde(TrainedMethod):
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh velocity network."""
-        from am.potentials.velocity import VelocityNetwork, fit_scale
+        from am.potentials.scale import fit_scale
+        from am.potentials.velocity import VelocityNetwork
 
         network = VelocityNetwork(marginals.dimension, self.settings.network)
         fit_scale(network, marginals, generator)

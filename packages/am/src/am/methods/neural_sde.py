@@ -50,7 +50,7 @@ class NeuralSde(TrainedMethod):
     def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
         """A fresh potential and a fresh diffusion; time is counted in mean intervals, as published."""
         from am.potentials.neural_sde import NeuralSde
-        from am.potentials.velocity import fit_scale
+        from am.potentials.scale import fit_scale
 
         intervals = len(marginals.points) - 1
         network = NeuralSde(marginals.dimension, self.settings.potential, self.settings.diffusion, float(intervals))

@@ -44,7 +44,8 @@ class ScoreAndFlowMatching(sbcfm.SchroedingerBridgeFlowMatching):
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """Two fresh networks of the same size."""
-        from am.potentials.velocity import BridgeNetwork, fit_scale
+        from am.potentials.scale import fit_scale
+        from am.potentials.velocity import BridgeNetwork
 
         network = BridgeNetwork(marginals.dimension, self.settings.network)
         fit_scale(network, marginals, generator)

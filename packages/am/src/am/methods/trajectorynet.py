@@ -62,7 +62,7 @@ class LikelihoodFlow(TrainedMethod):
 
     def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
         """A fresh network; time is counted in mean intervals."""
-        from am.potentials.velocity import fit_scale
+        from am.potentials.scale import fit_scale
 
         intervals = len(marginals.points) - 1
         check_per_interval(self.title, self.settings, [f"alpha_{name}" for name in self.costs], intervals)
@@ -83,7 +83,7 @@ class LikelihoodFlow(TrainedMethod):
 
         rate, centre, spread = network.rate, network.centre, network.spread
         share = max(2, len(stream.times()) // len(marginals.points))
-        cells = [(some(x, share, stream.generator) - centre) / spread for x in marginals.points]
+        cells = [network.scaled(some(x, share, stream.generator)) for x in marginals.points]
 
         def slope(clock: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             z = state[0]

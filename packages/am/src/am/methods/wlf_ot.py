@@ -61,7 +61,7 @@ class WassersteinLagrangianFlow(ActionMethod):
         """
         from am.potentials.interpolant import Interpolant, LagrangianFlow
         from am.potentials.potential import build_potential
-        from am.potentials.velocity import fit_scale
+        from am.potentials.scale import fit_scale
 
         if self.settings.estimator == "conditional":
             raise ConfigError("Lagrangian flows have no 'estimator: conditional'; use 'marginal'")

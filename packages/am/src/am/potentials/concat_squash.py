@@ -8,10 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from am.potentials.scale import ScaledNetwork
 from am.potentials.settings import ConcatSquashSettings
 
 
-class ConcatSquashNetwork(nn.Module):
+class ConcatSquashNetwork(ScaledNetwork):
     r"""A field v_t(x) = L r h(c, z), where z = (x - m) / L and c = (1 + r t) / 2.
 
     The layers of h, with tanh between them, are opened and shifted by the clock c:
@@ -23,23 +24,13 @@ class ConcatSquashNetwork(nn.Module):
     Source: Grathwohl et al., ICLR 2019 (the layers); Tong et al., ICML 2020.
     """
 
-    centre: Tensor
-    spread: Tensor
-
     def __init__(self, dimension: int, settings: ConcatSquashSettings, rate: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(dimension)
         sizes = [dimension, *[settings.width] * settings.depth, dimension]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.gates = nn.ModuleList(nn.Linear(1, size) for size in sizes[1:])
         self.shifts = nn.ModuleList(nn.Linear(1, size, bias=False) for size in sizes[1:])
         self.rate = rate
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("spread", torch.ones(()))
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
-        self.centre.copy_(points.mean(0))
-        self.spread.copy_((points - self.centre).square().mean().sqrt())
 
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """v_t(x): (n,), (n, d) -> (n, d)."""
@@ -66,4 +57,4 @@ class ConcatSquashNetwork(nn.Module):
 
     def _inputs(self, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled points, (n, d), and what the clock shows, (n, 1)."""
-        return (x - self.centre) / self.spread, (1 + self.rate * time[:, None]) / 2
+        return self.scaled(x), (1 + self.rate * time[:, None]) / 2

@@ -11,10 +11,11 @@ from torch.nn.functional import one_hot
 from am.marginals.snapshots import SnapshotPath
 from am.potentials.mlp import MLP
 from am.potentials.potential import Derivatives, Potential
+from am.potentials.scale import ScaledNetwork
 from am.potentials.settings import InterpolantSettings
 
 
-class Interpolant(nn.Module):
+class Interpolant(ScaledNetwork):
     r"""Curves from cells of a snapshot to cells of the next, each with a mass.
 
     .. math::
@@ -37,28 +38,19 @@ class Interpolant(nn.Module):
         how fast masses learn too. With 0 there is no g, and all masses are one.
     """
 
-    centre: Tensor
-    spread: Tensor
     frequencies: Tensor
 
     def __init__(
         self, dimension: int, intervals: int, settings: InterpolantSettings, noise: float = 0.0, growth: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(dimension)
         self.dimension, self.intervals, self.noise, self.growth = dimension, intervals, noise, growth
         inputs = settings.time_features + intervals + (3 if noise else 2) * dimension
         self.network = MLP(inputs, dimension + bool(growth), settings.width, settings.depth)
         nn.init.zeros_(self.network.last.weight)
         nn.init.zeros_(self.network.last.bias)
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("spread", torch.ones(()))
         frequencies = math.pi * torch.arange(1, settings.time_features + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
-        self.centre.copy_(points.mean(0))
-        self.spread.copy_((points - self.centre).square().mean().sqrt())
 
     def forward(self, snapshots: SnapshotPath, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A point of a curve of its own at each time, and the logarithm of its mass: (n,) -> (n, d), (n,).
@@ -74,7 +66,7 @@ class Interpolant(nn.Module):
         u = passed[:, None]
         arch = u * (1 - u)
         seen = [torch.cos(u * self.frequencies), one_hot(interval, self.intervals).to(u)]
-        seen += [(x - self.centre) / self.spread for x in (start, end)]
+        seen += [self.scaled(x) for x in (start, end)]
         x = torch.lerp(start, end, u)
         if self.noise:
             z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

@@ -38,5 +38,5 @@ class NeuralSde(nn.Module):
     def sigma(self, time: Tensor, x: Tensor) -> Tensor:
         """Noise in each coordinate, of any sign: (n,), (n, d) -> (n, d), length per square root of time."""
         scale, rate = self.potential.spread, self.potential.rate
-        inputs = torch.cat([(x - self.potential.centre) / scale, rate * time[:, None]], -1)
+        inputs = torch.cat([self.potential.scaled(x), rate * time[:, None]], -1)
         return scale * math.sqrt(rate) * torch.tanh(self.diffusion(inputs))

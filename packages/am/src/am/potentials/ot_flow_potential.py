@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from am.potentials.potential import Derivatives, Potential
+from am.potentials.scale import ScaledNetwork
 from am.potentials.settings import OTFlowSettings
 
 
-class OTFlowPotential(Potential):
+class OTFlowPotential(ScaledNetwork, Potential):
     r"""s_t(x) = L^2 r (w . N(z) + |A z|^2 / 2 + b . z), where z holds (x - m) / L and r t.
 
     N is a residual network of activation log(2 cosh), and A has rank min(rank, d). m and L are centre and spread of
@@ -19,11 +20,8 @@ class OTFlowPotential(Potential):
     units of L per such unit. Source: Onken et al., AAAI 2021, without their constant.
     """
 
-    centre: Tensor
-    spread: Tensor
-
     def __init__(self, dimension: int, settings: OTFlowSettings, rate: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(dimension)
         width = settings.width
         self.opening = nn.Linear(dimension + 1, width)
         self.residual = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.depth - 1))
@@ -32,13 +30,6 @@ class OTFlowPotential(Potential):
         self.slope = nn.Parameter(torch.zeros(dimension + 1))
         self.step = 1 / (settings.depth - 1)
         self.rate = rate
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("spread", torch.ones(()))
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
-        self.centre.copy_(points.mean(0))
-        self.spread.copy_((points - self.centre).square().mean().sqrt())
 
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
@@ -70,7 +61,7 @@ class OTFlowPotential(Potential):
 
     def _forwards(self, time: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Scaled inputs; for each layer its state after it, and the slope of its activation."""
-        z = torch.cat([(x - self.centre) / self.spread, self.rate * time[:, None]], -1)
+        z = torch.cat([self.scaled(x), self.rate * time[:, None]], -1)
         inner = self.opening(z)
         states, slopes = [_log_cosh(inner)], [torch.tanh(inner)]
         for layer in self.residual:

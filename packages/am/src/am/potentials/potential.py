@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from am.marginals.images import CirclePoints, ImagePath, Torus
 from am.marginals.marginals import Marginals
 from am.potentials.mlp import MLP
+from am.potentials.scale import ScaledNetwork, fit_scale
 from am.potentials.settings import PotentialSettings
 
 
@@ -77,32 +78,23 @@ class ResidualPotential(Potential):
         return Derivatives(residual.square().sum(-1) / 2, -pulled[:, 0], residual - pulled[:, 1:])
 
 
-class ScaledPotential(Potential):
+class ScaledPotential(ScaledNetwork, Potential):
     """A well-conditioned action: s_t(x) = L^2 h(cos(pi t), ..., cos(k pi t), (x - m) / L).
 
     m is the centre of the data and L its spread, so that h sees and gives numbers of order one:
     its gradient is a displacement in units of L per unit of t.
     """
 
-    centre: Tensor
-    spread: Tensor
     frequencies: Tensor
 
     def __init__(self, dimension: int, width: int, depth: int, time_features: int) -> None:
-        super().__init__()
+        super().__init__(dimension)
         self.network = MLP(time_features + dimension, 1, width, depth)
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("spread", torch.ones(()))
         self.register_buffer("frequencies", math.pi * torch.arange(1, time_features + 1), persistent=False)
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
-        self.centre.copy_(points.mean(0))
-        self.spread.copy_((points - self.centre).square().mean().sqrt())
 
     def _inputs(self, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         angles = time[:, None] * self.frequencies
-        return torch.cat([torch.cos(angles), (x - self.centre) / self.spread], -1), angles
+        return torch.cat([torch.cos(angles), self.scaled(x)], -1), angles
 
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
@@ -260,8 +252,7 @@ def _build(settings: PotentialSettings, marginals: Marginals, generator: torch.G
     if settings.kind == "residual":
         return ResidualPotential(marginals.dimension, settings.width, settings.depth)
     potential = ScaledPotential(marginals.dimension, settings.width, settings.depth, settings.time_features)
-    time = torch.rand(4096, generator=generator, device=generator.device)
-    potential.fit_scale(marginals.sample(time, generator).to("cpu"))
+    fit_scale(potential, marginals, generator)
     return potential
 
 

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from am.marginals.marginals import Marginals
 from am.potentials.mlp import MLP
+from am.potentials.scale import ScaledNetwork, fit_scale
 from am.potentials.settings import VelocitySettings
 
 
-class VelocityNetwork(nn.Module):
+class VelocityNetwork(ScaledNetwork):
     """A field v_t(x) = L h(cos(pi t), ..., cos(k pi t), (x - m) / L), h an MLP.
 
     It sees what a :class:`am.potentials.potential.ScaledPotential` sees, m and L being centre and spread of the
     data, and gives what the gradient of one does: a displacement in units of L per unit of t.
     """
 
-    centre: Tensor
-    spread: Tensor
     frequencies: Tensor
 
     def __init__(self, dimension: int, settings: VelocitySettings) -> None:
-        super().__init__()
+        super().__init__(dimension)
         self.network = MLP(settings.time_features + dimension, dimension, settings.width, settings.depth)
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("spread", torch.ones(()))
         frequencies = math.pi * torch.arange(1, settings.time_features + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
-        self.centre.copy_(points.mean(0))
-        self.spread.copy_((points - self.centre).square().mean().sqrt())
 
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """v_t(x): (n,), (n, d) -> (n, d)."""
         features = torch.cos(time[:, None] * self.frequencies)
-        return self.spread * self.network(torch.cat([features, (x - self.centre) / self.spread], -1))
+        return self.spread * self.network(torch.cat([features, self.scaled(x)], -1))
 
 
 class BridgeNetwork(nn.Module):
@@ -59,19 +50,6 @@ class BridgeNetwork(nn.Module):
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """v_t(x) + g_t(x): (n,), (n, d) -> (n, d)."""
         return self.velocity(time, x) + self.score(time, x)
-
-
-class Scaled(Protocol):
-    """A network whose inputs are divided by the spread of the data."""
-
-    def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread from (n, d) points."""
-
-
-def fit_scale(network: Scaled, marginals: Marginals, generator: torch.Generator) -> None:
-    """Fit the scale of a network to points of ``marginals`` at uniform times."""
-    time = torch.rand(4096, generator=generator, device=generator.device)
-    network.fit_scale(marginals.sample(time, generator).to("cpu"))
 
 
 def build_velocity(settings: VelocitySettings, marginals: Marginals, generator: torch.Generator) -> nn.Module:
