@@ -95,7 +95,8 @@ def fit(
     are where it will be at the last time and was at the first; obs["am_growth"], from methods that weigh cells, is how
     fast it multiplies, and obs["am_forward_weight"] and obs["am_backward_weight"] are the weights of its predictions;
     uns["am"] tells how all this was made. Growth is less the mean of its time point, and weights have mean one: where
-    cells are a sample of what there is, their number tells nothing. With --masses both are absolute.
+    cells are a sample of what there is, their number tells nothing. With --masses both are absolute. Where the file has
+    RNA velocity in the same basis, as obsm["velocity_pca"], obs["am_velocity_cosine"] is the cosine of both velocities.
 
     Beside it appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv and provenance.json.
     """

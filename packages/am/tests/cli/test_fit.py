@@ -122,6 +122,28 @@ def test_all_else_is_as_it_was(fit: Any, tmp_path: Path) -> None:
     assert set(copy.obsm) - set(source.obsm) == {"X_am_velocity", "X_am_forward", "X_am_backward"}
 
 
+def test_velocities_are_compared_with_rna_velocity(fit: Any, tmp_path: Path) -> None:
+    cells = translated()
+    measured = np.tile(SHIFT, (len(cells), 1))
+    measured[1] *= -1
+    measured[2] = [-SHIFT[1], SHIFT[0]]  # a right angle
+    measured[3], measured[4] = 0, np.nan
+    cells.obsm["velocity_pca"] = np.column_stack([measured, np.full(len(cells), 1e6)])  # of a component not learned
+    assert fit(cells, "--iterations", 200, "--dimensions", 2).code == 0
+    cosine = read_h5ad(tmp_path / "out" / "my_am.h5ad").obs["am_velocity_cosine"].to_numpy()
+    assert cosine[5:].min() > 0.8
+    assert cosine[1] < -0.9
+    assert abs(cosine[2]) < 0.3
+    assert np.isnan(cosine[3:5]).all()
+
+
+def test_rna_velocity_of_too_few_components_is_refused(fit: Any) -> None:
+    cells = translated()
+    cells.obsm["velocity_pca"] = np.ones((len(cells), 1))
+    sentence = fit(cells).sentence
+    assert "velocity_pca has the shape (600, 1), and 600 cells by at least 2 components are needed" in sentence
+
+
 def test_growth_is_positive_where_cells_multiply(fit: Any, tmp_path: Path) -> None:
     assert fit(blobs(), "--method", "uam", "--iterations", 200).code == 0
     table = read_h5ad(tmp_path / "out" / "my_am.h5ad")

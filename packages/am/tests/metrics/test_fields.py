@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
+from am.metrics.fields import correlation, cosines, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.samples import MetricError
 
 
@@ -43,6 +43,11 @@ def test_the_cosine_is_that_of_the_angle_whatever_the_lengths() -> None:
 def test_what_stands_still_has_no_direction() -> None:
     exact = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
     assert mean_cosine(torch.tensor([[2.0, 0.0], [5.0, 5.0], [0.0, 0.0]]), exact) == pytest.approx(0.5)
+
+
+def test_what_is_not_known_has_no_direction() -> None:
+    exact = torch.tensor([[1.0, 0.0], [math.nan, 0.0], [0.0, math.inf]])
+    assert cosines(torch.ones(3, 2), exact).tolist() == pytest.approx([math.sqrt(0.5), math.nan, math.nan], nan_ok=True)
 
 
 def test_correlation_is_that_of_scipy_and_knows_no_unit() -> None:

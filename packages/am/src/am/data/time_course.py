@@ -24,7 +24,7 @@ CLOSEST = 1e-6
 """Part of the whole course that must lie between two time points."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
-COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight")
+COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
 EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
 
 Floats = NDArray[np.float64]
@@ -41,6 +41,8 @@ class TimeCourse:
     """(n,) in the units of the column"""
     basis: str
     """Key of ``obsm``."""
+    velocity: Points | None = None
+    """(n, d) RNA velocity of those components, not finite where none is known."""
 
     @property
     def times(self) -> Floats:
@@ -49,7 +51,9 @@ class TimeCourse:
 
 
 def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | None = None) -> TimeCourse:
-    """Read embedding and times alone, however large the rest of the file is.
+    """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
+
+    RNA velocity is what scVelo writes: ``obsm["velocity_pca"]`` for ``obsm["X_pca"]``.
 
     Parameters
     ----------
@@ -73,6 +77,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
         keys = list(file["obsm"].keys()) if "obsm" in file else []
         key = basis if basis in keys else f"X_{basis}"
         embedding = read_elem(file["obsm"][key]) if key in keys else None
+        arrows = f"velocity_{key.removeprefix('X_')}"
+        velocity = read_elem(file["obsm"][arrows]) if arrows in keys else None
     if not isinstance(obs, pd.DataFrame):
         raise DataError(f"{path}: obs is no table of cells")
     if not len(obs):
@@ -97,7 +103,7 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
         raise DataError(f"{path}: the time {times[few]:g} has {counts[few]} cells; {FEWEST} are the least")
     _check_times(times, f"{path}: the column '{time_key}' of obs")
     x = _components(embedding, len(obs), dimensions, f"{path}: {key}")
-    return TimeCourse(x, time, key)
+    return TimeCourse(x, time, key, None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}"))
 
 
 def annotate(
@@ -181,14 +187,28 @@ def _check_span(span: float, what: str) -> None:
         )
 
 
-def _components(embedding: Any, cells: int, dimensions: int | None, what: str) -> Points:
-    dense = np.asarray(embedding.toarray() if hasattr(embedding, "toarray") else embedding)
+def _arrows(velocity: Any, x: Points, what: str) -> Points:
+    arrows = _dense(velocity, what)
+    if arrows.ndim != 2 or len(arrows) != len(x) or arrows.shape[1] < x.shape[1]:
+        raise DataError(
+            f"{what} has the shape {arrows.shape}, and {len(x)} cells by at least {x.shape[1]} components are needed; "
+            "ask for fewer dimensions, or take it out"
+        )
+    return arrows[:, : x.shape[1]]
+
+
+def _dense(values: Any, what: str) -> Points:
+    dense = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
     try:
         if dense.dtype.kind == "c":
             raise TypeError
-        x: Points = np.asarray(dense, None if dense.dtype == np.float32 else np.float64)
+        return np.asarray(dense, None if dense.dtype == np.float32 else np.float64)
     except (ValueError, TypeError):
         raise DataError(f"{what} holds something that is not a number") from None
+
+
+def _components(embedding: Any, cells: int, dimensions: int | None, what: str) -> Points:
+    x = _dense(embedding, what)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or len(x) != cells or not x.shape[1]:
         raise DataError(f"{what} has the shape {x.shape}, {cells} cells by components are needed")

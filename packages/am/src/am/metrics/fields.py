@@ -27,23 +27,36 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact.double()).norm() / size)
 
 
-def mean_cosine(found: Tensor, exact: Tensor) -> float:
-    """Mean over points of the cosine between (n, d) vectors and (n, d) exact ones.
+def cosines(found: Tensor, exact: Tensor) -> Tensor:
+    """Cosine at each point between (n, d) vectors and (n, d) exact ones: (n,).
 
-    Points where what is exact is zero have no direction and do not count; where only ``found`` is, the cosine is 0.
+    It is nan where what is exact has no direction, being zero or not finite, and 0 where only ``found`` is zero.
 
     Raises
     ------
     MetricError
-        Shapes differ, or what is exact is zero everywhere.
+        Shapes differ.
     """
     if found.shape != exact.shape:
         raise MetricError(f"the field has shape {tuple(found.shape)}, the true one {tuple(exact.shape)}")
     found, exact = found.double(), exact.double()
-    moving = exact.norm(dim=-1) > 0
-    if not moving.any():
+    size = exact.norm(dim=-1)
+    directed = size.isfinite() & (size > 0)
+    return torch.where(directed, normalize(found, dim=-1).mul(normalize(exact, dim=-1)).sum(-1), math.nan)
+
+
+def mean_cosine(found: Tensor, exact: Tensor) -> float:
+    """Mean of :func:`cosines` over the points that have one: (n, d), (n, d).
+
+    Raises
+    ------
+    MetricError
+        Shapes differ, or what is exact has no direction anywhere.
+    """
+    mean = float(cosines(found, exact).nanmean())
+    if math.isnan(mean):
         raise MetricError("the true field is zero, and has no direction")
-    return float(normalize(found[moving], dim=-1).mul(normalize(exact[moving], dim=-1)).sum(-1).mean())
+    return mean
 
 
 def correlation(found: Tensor, exact: Tensor) -> float:

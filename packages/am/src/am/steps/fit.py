@@ -24,6 +24,7 @@ from am.data.time_course import Floats, Points, TimeCourse, annotate, read_time_
 from am.dynamics.weighted import self_normalised
 from am.marginals.snapshots import Masses, SnapshotPath, masses_of
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
+from am.metrics.fields import cosines
 from am.potentials.potential import ReversedPotential
 from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
@@ -107,6 +108,9 @@ def fit(
         cells = _cells(learner, network, backward, course, units, path.masses is not None, key, fabric.device)
         moments, lines = _lines(learner, network, path, key, fabric.device)
     seconds = clock.monotonic() - begun
+    if course.velocity is not None:
+        found, measured = map(torch.from_numpy, (cells.obsm["X_am_velocity"], course.velocity))
+        cells.obs["am_velocity_cosine"] = cosines(found, measured).numpy()
 
     record = collect(
         code_digest=code,
