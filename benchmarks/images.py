@@ -12,7 +12,6 @@ and settings of training.
 from __future__ import annotations
 
 import math
-import resource
 import statistics
 import sys
 import time
@@ -35,6 +34,7 @@ from am.experiments import Project
 from am.marginals.images import PATHS, ImageEnds
 from am.methods.contract import TrainedMethod
 from am.randomness import generator
+from am.results.provenance import peak_memory
 from am.runs import build_method
 from am.training.devices import precision
 from am.training.stream import Stream
@@ -96,7 +96,7 @@ def main() -> None:
     seconds = statistics.median(step(number) for number in range(REPEATS))
     with Arithmetic() as arithmetic:
         step(REPEATS)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    memory = peak_memory() / 2**30
     size = sum(p.numel() for p in network.parameters()) / 1e6
     operations = arithmetic.operations / images / 1e9
     error = float((gradient - reference).norm() / reference.norm())

@@ -175,7 +175,7 @@ def retrieve(
 ) -> None:
     """Fetch a file from outside, and check it against the registry.
 
-    Folders named by the environment variable AM_DATA are searched first.
+    Folders named by the environment variable AM_DATA, and what in them is called like the source, are searched first.
     """
     from am.steps.retrieve import retrieve as step
 

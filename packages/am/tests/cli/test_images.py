@@ -141,7 +141,8 @@ def test_without_inception_it_is_said_where_to_put_it(am: Run, tmp_path: Path, m
     weights = "weights-inception-2015-12-05-6726825d.pth"
     sentence = am("floor", "--config", "config.yaml", "--out", "floor.csv").sentence
     assert sentence.startswith(f"there is no {weights} of 'inception'; looked for it at data/raw/inception/{weights}, ")
-    assert f"elsewhere/{weights}; fetch it with `am retrieve --source inception --file {weights}" in sentence
+    assert f"elsewhere/{weights}, elsewhere/inception/{weights}; fetch it with `am retrieve " in sentence
+    assert f"--source inception --file {weights}" in sentence
     assert "or name a folder that holds it in the environment variable AM_DATA" in sentence
     assert not Path("floor.csv").exists()
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -413,10 +414,14 @@ def test_folders_are_named_by_the_environment(
     tmp_path: Path, folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out" / "file.npz"
-    monkeypatch.setenv("AM_DATA", os.pathsep.join(map(str, folders)))
-    with command(entry("http://127.0.0.1:9/file.npz"), path) as process:
-        assert process.wait() == 0
-    assert path.read_bytes() == CONTENT
+    (tmp_path / "all").mkdir()
+    shutil.copytree(folders[2], tmp_path / "all" / "source")
+    for named in (os.pathsep.join(map(str, folders)), str(tmp_path / "all")):
+        monkeypatch.setenv("AM_DATA", named)
+        with command(entry("http://127.0.0.1:9/file.npz"), path) as process:
+            assert process.wait() == 0
+        assert path.read_bytes() == CONTENT
+        path.unlink()
 
 
 # -- several processes ---------------------------------------------------------------------------------

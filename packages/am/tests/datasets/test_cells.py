@@ -277,7 +277,7 @@ def test_a_missing_file_is_named_with_the_places_where_it_was_looked_for(folder:
         embryoid_mini.DATASET(embryoid_mini.Settings()).population()
     sentence = str(caught.value)
     assert "there is no val_rna.npz of 'embryoid'" in sentence
-    assert f"at data/raw/embryoid/val_rna.npz, {folder}/val_rna.npz;" in sentence
+    assert f"at data/raw/embryoid/val_rna.npz, {folder}/val_rna.npz, {folder}/embryoid/val_rna.npz;" in sentence
     assert "am retrieve --source embryoid --file val_rna.npz" in sentence
     assert "\n" not in sentence
 

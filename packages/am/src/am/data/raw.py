@@ -11,9 +11,10 @@ RAW = Path("data/raw")
 """Folder that the workflow retrieves files into, from where it runs."""
 
 
-def local_folders() -> list[Path]:
-    """The folders that the environment variable AM_DATA names."""
-    return [Path(folder) for folder in os.environ.get("AM_DATA", "").split(os.pathsep) if folder]
+def local_folders(source: str) -> list[Path]:
+    """Where files of a source may lie: each folder that the environment variable AM_DATA names, and its ``source``."""
+    named = [Path(folder) for folder in os.environ.get("AM_DATA", "").split(os.pathsep) if folder]
+    return [place for folder in named for place in (folder, folder / source)]
 
 
 def find_raw(source: str, file: str) -> Path:
@@ -24,7 +25,7 @@ def find_raw(source: str, file: str) -> Path:
     DataError
         It is in none of them: names them, and what to do.
     """
-    places = [RAW / source / file, *(folder / file for folder in local_folders())]
+    places = [RAW / source / file, *(folder / file for folder in local_folders(source))]
     for place in places:
         if place.is_file():
             return place

@@ -119,7 +119,7 @@ def _folders() -> list[Path]:
         One is missing: says where it was looked for, and where it is to be had.
     """
     found = []
-    roots = [RAW / "embryoid_raw", *local_folders()]
+    roots = [RAW / "embryoid_raw", *local_folders("embryoid_raw")]
     for sample in SAMPLES:
         places = [root / inner / sample for root, inner in product(roots, ("", "scRNAseq"))]
         folder = next((place for place in places if place.is_dir()), None)

@@ -14,4 +14,4 @@ def retrieve(registry: Path, source: str, file: str, out: Path) -> None:
     """Fetch ``file`` of ``source``; folders in the environment variable AM_DATA are searched first."""
     if out.name != file:
         raise ConfigError(f"--out must end in the file's own name, {file}, got {out}")
-    fetch(find_file(registry, source, file), out, local_folders())
+    fetch(find_file(registry, source, file), out, local_folders(source))
