@@ -29,6 +29,11 @@ class FlowSettings(TrainedSettings):
     alpha_energy: tuple[NonNegativeFloat, ...] = Field(
         default=(0.01,), min_length=1, description="weight of kinetic energy: one for all intervals, or one for each"
     )
+    blur: NonNegativeFloat = Field(
+        default=0.0,
+        description="standard deviation, in spreads of the data, of noise on the cells as training begins; it shrinks "
+        "evenly and is gone after three fifths of all steps",
+    )
     sampling: OdeSettings = OdeSettings()
 
 
@@ -41,6 +46,9 @@ class LikelihoodFlow(TrainedMethod):
 
     The Gaussian lies one mean interval before the first snapshot. The gradient comes back through the solver's own
     steps, without an adjoint equation. Time is counted in mean intervals and length in spreads of the data.
+
+    Snapshots that do not overlap leave a local optimum: one mixture of all of them that stands still, where no gradient
+    leads a cell across a gap. ``blur``, which is no part of the papers, closes the gaps while training begins.
     """
 
     settings: FlowSettings
@@ -83,7 +91,7 @@ class LikelihoodFlow(TrainedMethod):
 
         rate, centre, spread = network.rate, network.centre, network.spread
         share = max(2, len(stream.times()) // len(marginals.points))
-        cells = [network.scaled(some(x, share, stream.generator)) for x in marginals.points]
+        cells = [self._blurred(network.scaled(some(x, share, stream.generator)), stream) for x in marginals.points]
 
         def slope(clock: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             z = state[0]
@@ -102,6 +110,15 @@ class LikelihoodFlow(TrainedMethod):
         nll = -chained.log_likelihood.mean()
         parts = {"nll": nll, **dict(zip(self.costs, chained.costs.mean(0), strict=True))}
         return nll + torch.stack(weighed).sum(), {name: part.detach() for name, part in parts.items()}
+
+    def _blurred(self, z: Tensor, stream: Stream) -> Tensor:
+        import torch
+
+        passed = stream.step / (0.6 * self.settings.training.iterations)
+        size = self.settings.blur * max(0.0, 1 - passed)
+        if not size:
+            return z
+        return z + size * torch.randn(z.shape, generator=stream.generator, dtype=z.dtype, device=z.device)
 
     def sample(
         self,
