@@ -47,8 +47,8 @@ class LikelihoodFlow(TrainedMethod):
     The Gaussian lies one mean interval before the first snapshot. The gradient comes back through the solver's own
     steps, without an adjoint equation. Time is counted in mean intervals and length in spreads of the data.
 
-    Snapshots that do not overlap leave a local optimum: one mixture of all of them that stands still, where no gradient
-    leads a cell across a gap. ``blur``, which is no part of the papers, closes the gaps while training begins.
+    Where snapshots do not overlap it stays long at one still mixture of all of them, where hardly a gradient leads a
+    cell across a gap. ``blur``, which is no part of the papers, closes the gaps while training begins.
     """
 
     settings: FlowSettings
