@@ -40,9 +40,7 @@ def cosines(found: Tensor, exact: Tensor) -> Tensor:
     if found.shape != exact.shape:
         raise MetricError(f"the field has shape {tuple(found.shape)}, the true one {tuple(exact.shape)}")
     found, exact = found.double(), exact.double()
-    size = exact.norm(dim=-1)
-    directed = size.isfinite() & (size > 0)
-    return torch.where(directed, normalize(found, dim=-1).mul(normalize(exact, dim=-1)).sum(-1), math.nan)
+    return torch.where(_directed(exact), normalize(found, dim=-1).mul(normalize(exact, dim=-1)).sum(-1), math.nan)
 
 
 def mean_cosine(found: Tensor, exact: Tensor) -> float:
@@ -53,10 +51,15 @@ def mean_cosine(found: Tensor, exact: Tensor) -> float:
     MetricError
         Shapes differ, or what is exact has no direction anywhere.
     """
-    mean = float(cosines(found, exact).nanmean())
-    if math.isnan(mean):
+    cosine, directed = cosines(found, exact), _directed(exact)
+    if not directed.any():
         raise MetricError("the true field is zero, and has no direction")
-    return mean
+    return float(cosine[directed].mean())
+
+
+def _directed(exact: Tensor) -> Tensor:
+    size = exact.double().norm(dim=-1)
+    return size.isfinite() & (size > 0)
 
 
 def correlation(found: Tensor, exact: Tensor) -> float:
