@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def main(folder: Path) -> None:
         return value
 
     lost = refused(state=folder / "lost", acts={7: die})  # which none but the first survives
+    time.sleep(6)  # and that for as long as it takes to end: Fabric would kill it within 5 seconds
     (folder / "lost.json").write_text(json.dumps(lost))
 
 
@@ -163,6 +165,25 @@ def test_two_processes_learn_what_one_learns_and_stop_together(tmp_path: Path) -
         assert one["diverged"].startswith("two/eam/0: at step 7 the loss is nan")
         assert one["uneven"] == "training.batch_size: 33 does not divide by 2 processes"
         assert one["held"] == f"{tmp_path / 'held'}: another process is training this run"
+
+
+def test_who_waits_in_vain_for_a_process_that_failed_ends_with_one_sentence() -> None:
+    script = """
+import subprocess, sys, threading, time
+from am.training.devices import outlive
+ends, lives = (subprocess.Popen([sys.executable, "-c", code]) for code in ("exit(3)", "import time; time.sleep(100)"))
+print(ends.pid, lives.pid, flush=True)
+threading.Thread(target=outlive, args=([lives, ends], 0.5), daemon=True).start()
+time.sleep(100)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    failed, other = done.stdout.split()
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"process {failed} of those that train together has ended with 3, ")
+    assert done.stderr.count("\n") == 1
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{other}/stat").exists() and " Z " not in Path(f"/proc/{other}/stat").read_text():
+        assert time.monotonic() < deadline, "the other process still runs"
 
 
 @pytest.mark.parametrize(

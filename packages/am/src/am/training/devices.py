@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -13,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from am.config import ConfigError
@@ -50,8 +55,35 @@ def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabri
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot train with --accelerator {accelerator} --devices {devices}: {reason}") from None
     fabric.launch()
+    launcher = fabric.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher) and launcher.procs:
+        # Fabric watches over this very list, and would kill without a word whoever is still saying why.
+        launched, launcher.procs = launcher.procs, list(launcher.procs)
+        launched.clear()
+        threading.Thread(target=outlive, args=(launcher.procs,), daemon=True).start()
     torch.set_num_threads(threads)  # Fabric shares all cores of the machine out
     return fabric
+
+
+def outlive(processes: Sequence[subprocess.Popen[bytes]], grace: float = 30.0) -> None:
+    """Return when all have ended well; when one fails, give this process ``grace`` seconds to notice, then end all.
+
+    Over gloo it notices at once, and has ended by then; a GPU may wait for the lost one without end.
+    """
+    while not (failed := [process for process in processes if process.poll()]):
+        if all(process.returncode == 0 for process in processes):
+            return
+        time.sleep(1)
+    time.sleep(grace)
+    for process in processes:
+        process.kill()
+    print(
+        f"process {failed[0].pid} of those that train together has ended with {failed[0].returncode}, and this one "
+        f"waited for it in vain; the same command goes on from the last checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def precision(name: Literal["32-true", "bf16-mixed"], device: torch.device) -> AbstractContextManager[Any]:
@@ -65,7 +97,8 @@ def together(fabric: Fabric) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for process in getattr(fabric.strategy.launcher, "procs", []):
+        launcher = fabric.strategy.launcher
+        for process in launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []:
             process.kill()
         raise
 
