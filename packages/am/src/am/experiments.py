@@ -20,7 +20,7 @@ from am.config import ConfigError, Settings, digest, merge, nearest, parse, read
 from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
 from am.methods.contract import TrainedMethod
-from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, BitsPerDimError, LikelihoodSettings, PairedSettings
+from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, LikelihoodSettings, PairedSettings
 from am.results.labels import Label
 from am.results.provenance import Asked, named
 from am.results.published import Published
@@ -222,7 +222,7 @@ def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> N
             )
         if isinstance(metric, LikelihoodSettings) and evaluation.times[-1] != 1:
             raise ConfigError(f"{where}: evaluation.times: '{metric.label}' is of images, which there are at time 1")
-        if isinstance(metric, BitsPerDimError) and evaluation.likelihood is None:
+        if isinstance(metric, LikelihoodSettings) and evaluation.likelihood is None:
             raise ConfigError(f"{where}: evaluation.metrics: '{metric.label}' is of bits_per_dim: ask for both")
         if isinstance(metric, PairedSettings) and not dataset.conditioned:
             raise ConfigError(

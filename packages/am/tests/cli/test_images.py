@@ -45,6 +45,7 @@ def project(folder: Path, task: str) -> dict[str, Any]:
     metrics = [{"kind": "energy"}]
     if task in FROM_NOISE:
         metrics += [{"kind": "bits_per_dim", "images": 3, "tolerance": 0.1}, {"kind": "bits_per_dim_error"}]
+        metrics += [{"kind": "median_bits_per_dim"}, {"kind": "incompressible"}]
     if task in CONDITIONED:
         methods["condition_only"] = {}
         metrics += [{"kind": "psnr"}, {"kind": "ssim"}]
@@ -115,7 +116,8 @@ def test_every_task_goes_from_settings_to_a_metric(
         assert pd.read_csv("floor.csv").query("metric == 'nearest_training'")["value"].between(0.5, 2).all()
     for name, values in value.items():
         trained = name in ("am", "icfm", "vp_sde")
-        assert ({"bits_per_dim", "bits_per_dim_error"} <= set(values.index)) == (trained and task in FROM_NOISE)
+        bits = {"bits_per_dim", "bits_per_dim_error", "median_bits_per_dim", "incompressible"}
+        assert (bits <= set(values.index)) == (trained and task in FROM_NOISE)
         if trained and task in FROM_NOISE:
             assert values["bits_per_dim"] > 2  # nothing has been learned
             told = pd.read_csv(Path(name, "seed0", "metrics.csv")).query("metric == 'bits_per_dim'")

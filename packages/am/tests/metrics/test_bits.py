@@ -22,14 +22,27 @@ D, N = 64, 30
 def test_uniform_levels_take_their_logarithm() -> None:
     for levels in (17, 256):
         uniform = torch.full((2, 5), -D * math.log(2))  # density on [-1, 1]^D
-        assert bits_per_dim(uniform, D, levels) == (pytest.approx(math.log2(levels)), 0)
+        bits = bits_per_dim(uniform, D, levels)
+        assert (bits.mean, bits.error, bits.median) == (pytest.approx(math.log2(levels)), 0, bits.mean)
+        assert bits_per_dim(uniform - 1e-3, D, levels).incompressible == 1
+        assert bits_per_dim(uniform + 1e-3, D, levels).incompressible == 0
+
+
+def test_an_image_that_the_flow_loses_moves_the_mean_and_not_the_median() -> None:
+    images = -D * math.log(2) + torch.tensor([[9.0, 8.0, 7.0, 6.0, 5.0]] * 2)
+    lost = images.clone()
+    lost[:, 4] = -1e6
+    before, after = (bits_per_dim(each, D, 17) for each in (images, lost))
+    assert after.mean > before.mean + 1000
+    assert after.median == before.median == pytest.approx(math.log2(17) - 7 / D / math.log(2))
+    assert (before.incompressible, after.incompressible) == (0, 0.2)
 
 
 def test_the_error_is_that_of_the_probes() -> None:
     rng = generator("probes")
     images = 100 * torch.randn(1, 40, generator=rng)
     found = [bits_per_dim(images + 3 * torch.randn(4, 40, generator=rng), D, 256) for _ in range(500)]
-    means, errors = torch.tensor(found).T
+    means, errors = torch.tensor(found).T[:2]
     assert float(errors.mean()) == pytest.approx(float(means.std()), rel=0.1)
     assert float(errors.mean()) == pytest.approx(3 / D / math.log(2) / math.sqrt(160), rel=0.05)
     with pytest.raises(MetricError, match="two probes or more of each image, there are 1"):
@@ -70,9 +83,9 @@ def test_gaussian_images_take_their_entropy(levels: int) -> None:
 
     settings = OdeSettings(rtol=1e-3, atol=1e-3)
     found, _, _ = log_likelihood(flow, stored.repeat(4, 1), standard_normal, settings, generator=rng)
-    bits, error = bits_per_dim(found.view(4, N), D, levels)
+    bits, error, _, _ = bits_per_dim(found.view(4, N), D, levels)
     exact = torch.distributions.MultivariateNormal(mean, covariance).log_prob(stored)
-    assert bits == pytest.approx(bits_per_dim(exact.expand(2, N), D, levels)[0], abs=0.1)
+    assert bits == pytest.approx(bits_per_dim(exact.expand(2, N), D, levels).mean, abs=0.1)
     entropy = float(torch.distributions.MultivariateNormal(mean, covariance).entropy())
     if levels == 256:  # fine enough for the noise between levels not to matter
         assert bits == pytest.approx(entropy / D / math.log(2) + math.log2(levels / 2), abs=0.1)

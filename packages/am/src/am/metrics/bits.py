@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from torch import Tensor
 
 from am.metrics.samples import MetricError
 
 
-def bits_per_dim(log_density: Tensor, dimension: int, levels: int) -> tuple[float, float]:
-    """Mean bits that a coordinate takes, and its standard error by the probes.
+class Bits(NamedTuple):
+    """What images take, in bits a coordinate."""
+
+    mean: float
+    error: float
+    """standard error of the mean by the probes, not by the choice of images"""
+    median: float
+    """over images: a few that the flow loses leave it as it is"""
+    incompressible: float
+    """share of images that take more bits than they do as they are stored, log2(levels)"""
+
+
+def bits_per_dim(log_density: Tensor, dimension: int, levels: int) -> Bits:
+    """Bits that a coordinate of each image takes, and what can be said of them all.
 
     -log2 q(x) / d + log2(levels / 2): a level is 2 / levels wide. With uniform noise between levels it bounds the bits
     of the levels themselves from above (Theis et al., ICLR 2016, section 3.1).
@@ -33,4 +46,10 @@ def bits_per_dim(log_density: Tensor, dimension: int, levels: int) -> tuple[floa
     if probes < 2:
         raise MetricError(f"an error needs two probes or more of each image, there are {probes}")
     bits = -log_density.double() / (dimension * math.log(2)) + math.log2(levels / 2)
-    return float(bits.mean()), float((bits.var(0).sum() / probes).sqrt() / n)
+    images = bits.mean(0)
+    return Bits(
+        mean=float(images.mean()),
+        error=float((bits.var(0).sum() / probes).sqrt() / n),
+        median=float(images.quantile(0.5)),
+        incompressible=float((images > math.log2(levels)).double().mean()),
+    )

@@ -262,6 +262,20 @@ class BitsPerDimError(_Metric):
     quantity = "standard error of bits per dimension"
 
 
+class MedianBitsPerDim(_Metric):
+    """The median, over test images, of what bits_per_dim is the mean of: a few lost images leave it as it is."""
+
+    kind: Literal["median_bits_per_dim"] = "median_bits_per_dim"
+    quantity = "median bits per dimension"
+
+
+class Incompressible(_Metric):
+    """Share of test images that take more bits than they do as they are stored, log2(levels) a coordinate."""
+
+    kind: Literal["incompressible"] = "incompressible"
+    quantity = "share of images not compressed"
+
+
 DistanceSettings = (
     Mmd
     | Wasserstein1
@@ -280,13 +294,13 @@ PictureSettings = Fid | InceptionScore | Kid | NearestTraining
 """Settings of a metric of images alone."""
 PairedSettings = Psnr | Ssim
 """Settings of a comparison of images in pairs."""
-LikelihoodSettings = BitsPerDim | BitsPerDimError
+LikelihoodSettings = BitsPerDim | BitsPerDimError | MedianBitsPerDim | Incompressible
 """Settings of a metric of the likelihood of test images."""
 COLOUR_METRICS = (EfficientNetKernel, Fid, InceptionScore, Kid)
 """Metrics of images of three channels."""
 IMAGE_METRICS = (
     *(ClassifierFrechet, ClassifierKernel, Unrecognised, MissingClasses, Psnr, Ssim, NearestTraining),
-    *(BitsPerDim, BitsPerDimError),
+    *(BitsPerDim, BitsPerDimError, MedianBitsPerDim, Incompressible),
     *COLOUR_METRICS,
 )
 """Metrics of images."""

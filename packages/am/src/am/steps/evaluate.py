@@ -23,11 +23,14 @@ from am.metrics.evaluate import evaluate_pairs, evaluate_pictures
 from am.metrics.fields import correlation, mass_error, mean_cosine, relative_error, sample_size_lost
 from am.metrics.settings import (
     BitsPerDim,
+    BitsPerDimError,
     FieldSettings,
     GrowthCorrelation,
     GrowthError,
+    Incompressible,
     LikelihoodSettings,
     MassError,
+    MedianBitsPerDim,
     MetricSettings,
     OfOneTime,
     PairedSettings,
@@ -208,11 +211,19 @@ def _of_likelihood(plan: DataConfig, predicted: Samples) -> Iterable[dict[str, A
     if found is None or not metrics:
         return
     try:
-        mean, error = bits_per_dim(torch.from_numpy(found), len(dataset.columns), dataset.levels)
+        bits = bits_per_dim(torch.from_numpy(found), len(dataset.columns), dataset.levels)
     except ValueError as error_:
         raise DataError(f"log_density of the samples: {error_}") from None
     for metric in metrics:
-        value = mean if isinstance(metric, BitsPerDim) else error
+        match metric:
+            case BitsPerDim():
+                value = bits.mean
+            case BitsPerDimError():
+                value = bits.error
+            case MedianBitsPerDim():
+                value = bits.median
+            case Incompressible():
+                value = bits.incompressible
         yield _row(plan.evaluation.times[-1], metric, value, found.shape[1])
 
 
