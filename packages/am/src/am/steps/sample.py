@@ -89,12 +89,12 @@ class Sampler:
         self._dataset = dataset
         self._wrapped = dataset.wrapped
         self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
-        self._network: Any = None
+        self.network: Any = None
         if isinstance(self.method, TrainedMethod):
             path = run.learned_path(dataset, data)
-            self._network = self.method.build(path, generator(run.key(seed), "build")).to(device).eval()
+            self.network = self.method.build(path, generator(run.key(seed), "build")).to(device).eval()
         elif self.method.learns_from == "snapshots":
-            self._network = dataset.snapshots(data)
+            self.network = dataset.snapshots(data)
 
     def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
         """Put weights into the network.
@@ -108,7 +108,7 @@ class Sampler:
         """
         if not isinstance(self.method, TrainedMethod):
             raise ConfigError(f"{self.run.run}: the method '{self.run.method}' has no network for {where}")
-        load_weights(self._network, weights, where)
+        load_weights(self.network, weights, where)
 
     def others(self, first: Prediction, n: int, draws: int) -> list[Prediction]:
         """What :meth:`predict` gives with other noise, so many times; nothing of a method without noise."""
@@ -132,7 +132,7 @@ class Sampler:
                 raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(x)}")
             times = torch.tensor([start, *later], device=self.device)
             with arithmetic():
-                parts.append(self.method.sample(self._network, x[:n], times, rng, self._truth))
+                parts.append(self.method.sample(self.network, x[:n], times, rng, self._truth))
         weights = [part.log_weight[1:] for part in parts if part.log_weight is not None]
         return Prediction(
             self._wrapped(torch.cat([part.x[1:] for part in parts])),
@@ -150,8 +150,8 @@ class Sampler:
             x = torch.from_numpy(self._points.test(self.seed, time_)[:n]).to(self.device)
             at = x.new_full((len(x),), time_)
             with arithmetic():
-                velocity = self.method.velocity(self._network, at, x) if self._fields_known else None
-                told.append((velocity, self.method.growth_rate(self._network, at, x)))
+                velocity = self.method.velocity(self.network, at, x) if self._fields_known else None
+                told.append((velocity, self.method.growth_rate(self.network, at, x)))
         fields = (
             None if (parts := [part for part in field if part is not None]) == [] else torch.cat(parts).cpu().numpy()
             for field in zip(*told, strict=True)
@@ -163,7 +163,7 @@ class Sampler:
 
         Images and the noise between their levels are the same for all methods.
         """
-        asked, velocity = self.run.sampling.likelihood, self.method.flow(self._network)
+        asked, velocity = self.run.sampling.likelihood, self.method.flow(self.network)
         if asked is None or velocity is None:
             return None
         rng = generator(self.run.key(self.seed), "likelihood", device=self.device)
@@ -171,13 +171,14 @@ class Sampler:
         images = self._dataset.dequantised(asked.images, generator(self.run.experiment, self.seed, "levels"))
         with arithmetic():
             parts = [
-                log_likelihood(velocity, part, _standard_normal, solver, generator=rng)[0]
+                log_likelihood(velocity, part, standard_normal, solver, generator=rng)[0]
                 for part in images.to(self.device).repeat(asked.probes, 1).split(asked.batch)
             ]
         return torch.cat(parts).view(asked.probes, -1).cpu().numpy().astype(np.float32)
 
 
-def _standard_normal(x: torch.Tensor) -> torch.Tensor:
+def standard_normal(x: torch.Tensor) -> torch.Tensor:
+    """Its log-density at (n, d) points, (n,): of the noise that images are made from."""
     return -(x.square() / 2 + math.log(2 * math.pi) / 2).sum(-1)
 
 
