@@ -67,6 +67,14 @@ def test_the_best_stands_first_whichever_way_is_better() -> None:
     ]
 
 
+def test_images_that_have_a_truth_each_are_ranked_by_psnr() -> None:
+    decibels = table().replace({"metric": {"energy": "psnr"}})
+    decibels.loc[decibels["metric"] == "psnr", ["better", "mean"]] = ["higher", 26.0]
+    page = board("e (laptop)", decibels, pairs())
+    assert "Metric: psnr, higher is better." in page
+    assert [line.split(" | ")[1] for line in page.splitlines() if line.startswith("| ")][2:] == ["far"]
+
+
 def test_places_are_counted_across_experiments() -> None:
     other = pairs().replace({"FAR": "NEAR", "NEAR": "FAR"})[:2]  # where FAR is the nearest, and ALIKE and NEAR are not
     alone = pairs()[2:3].assign(other="ONCE")

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from am.config import ConfigError
-from am.results.direction import in_words
+from am.results.direction import Better, in_words
 from am.results.files import write_text
 from am.results.numbers import interval, number
 from am.results.pairs import COLUMNS
@@ -21,12 +21,12 @@ _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 _INTRODUCTION = """# Leaderboard
 
 Made by `am leaderboard` from the tables of `results/expected/`; a test compares the two. Each experiment at each scale
-is ranked by its leading metric; lower is better, unless it is said beside it. Two methods are compared by the same
-seeds on the same points, beyond the luck of both. A method's rank is one more than the number of methods that are
-nearer to the truth, to the number of methods that it is not nearer than, itself among them: those that cannot be told
-apart share ranks. One seed has no interval and no rank, controls bound the others and have none. NFE counts
-evaluations of the learned field for all samples together; costs are empty where metrics were committed without their
-provenance.
+is ranked by its leading metric, or by PSNR where each image has a truth; lower is better, unless it is said beside it.
+Two methods are compared by the same seeds on the same points, beyond the luck of both. A method's rank is one more than
+the number of methods that are nearer to the truth, to the number of methods that it is not nearer than, itself among
+them: those that cannot be told apart share ranks. One seed has no interval and no rank, controls bound the others and
+have none. NFE counts evaluations of the learned field for all samples together; costs are empty where metrics were
+committed without their provenance.
 """
 _ACROSS = """## Across experiments
 
@@ -63,12 +63,23 @@ def leaderboard(kept: Path, out: Path) -> None:
     write_text("\n".join([_INTRODUCTION, across(means, pairs), *boards, _SUBMITTING]), out)
 
 
+def ranked_by(table: pd.DataFrame) -> tuple[str, Better]:
+    """The metric that ranks, and which way it is better: the first of the table, or PSNR where there is one.
+
+    PSNR is of images that have a truth each. Distances between such predictions and these very images are far below
+    any floor, and tell a blurred image from a sharp one badly.
+    """
+    paired = table[table["metric"] == "psnr"]
+    metric, better = (table if paired.empty else paired).iloc[0][["metric", "better"]]
+    return metric, better
+
+
 def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     """The part of the page about one experiment, from its table and its pairs, if it has some.
 
     See :func:`am.results.tables.summarise` and :func:`am.results.pairs.compare_pairs`.
     """
-    metric, better = table.iloc[0][["metric", "better"]]
+    metric, better = ranked_by(table)
     table = table[(table["metric"] == metric) & (table["seeds"] > 0)]
     table = table.sort_values("mean", kind="stable", ascending=better == "lower")
     leading = pairs[pairs["metric"] == metric] if pairs is not None else pd.DataFrame(columns=COLUMNS)
@@ -102,7 +113,7 @@ def across(means: Mapping[Path, pd.DataFrame], pairs: Mapping[Path, pd.DataFrame
     found: dict[str, list[tuple[bool, float]]] = {}
     titles: dict[str, str] = {}
     for name, table in means.items():
-        metric, better = table.iloc[0][["metric", "better"]]
+        metric, better = ranked_by(table)
         theirs = pairs[name]
         if theirs is None:
             continue
