@@ -30,9 +30,9 @@ committed without their provenance.
 """
 _ACROSS = """## Across experiments
 
-Methods that took part in several: in how many of them no other is told to be nearer to the truth, and their mean place
-by the means alone, from 0 for the first to 1 for the last. Experiments are few, some share their cells, and settings of
-a method differ between them: this is a summary of what follows, no test of its own.
+Methods that took part in several that had three methods or more: in how many of them no other is told to be nearer to
+the truth, and their mean place by the means alone, from 0 for the first to 1 for the last. Experiments are few, some
+share their cells, and settings of a method differ between them: this is a summary of what follows, no test of its own.
 
 """
 _SUBMITTING = """## To submit a row
@@ -120,6 +120,8 @@ def across(means: Mapping[Path, pd.DataFrame], pairs: Mapping[Path, pd.DataFrame
         told = theirs[(theirs["metric"] == metric) & theirs["low"].notna()]
         titles |= dict(zip(table["method"], table["title"], strict=True))
         places = ranks(told, better)
+        if len(places) < 3:
+            continue
         for row in places.to_dict("records"):
             found.setdefault(row["method"], []).append((row["low"] == 1, (row["rank"] - 1) / (len(places) - 1)))
     several = {method: places for method, places in found.items() if len(places) > 1}
