@@ -79,7 +79,7 @@ def test_errors_and_cosines_are_those_of_the_field_at_the_test_points(tmp_path: 
     truth: Any = build_dataset({"name": "ornstein_uhlenbeck"}, "test").truth()
     for time in (0.5, 1.0):
         x = torch.from_numpy(read_snapshots(out / "seed0/data.h5ad").test(0, time)[:30])
-        velocity = sampler.method.velocity(sampler._network, torch.full((30,), time), x)
+        velocity = sampler.method.velocity(sampler.network, torch.full((30,), time), x)
         assert velocity is not None
         expected = ((velocity + 2 * x).square().sum() / (2 * x).square().sum()).sqrt()  # the drift is -2 x
         assert rows["velocity_error", time] == pytest.approx(float(expected), rel=1e-4)
