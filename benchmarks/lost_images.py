@@ -20,6 +20,7 @@ from torch import Tensor
 from am.dynamics.likelihood import log_likelihood
 from am.dynamics.settings import OdeSettings
 from am.experiments import Project
+from am.metrics.bits import in_bits
 from am.randomness import generator
 from am.steps.sample import Sampler, standard_normal
 from am.training.checkpoint import read_tensors
@@ -38,9 +39,6 @@ def main() -> None:
     images = dataset.dequantised(IMAGES, generator("digits", int(seed), "levels"))  # type: ignore[attr-defined]
     print(f"norms at t = 0: the noise has {math.sqrt(images.shape[1]):.0f}")
 
-    def bits(log_density: Tensor) -> Tensor:
-        return -log_density / (images.shape[1] * math.log(2)) + math.log2(dataset.levels / 2)
-
     def shown(values: Tensor) -> str:
         return ", ".join(f"{value:.4g}" for value in values)
 
@@ -58,7 +56,7 @@ def main() -> None:
             probes = None if exact else torch.Generator().manual_seed(1)
             solver = OdeSettings(rtol=tolerance, atol=tolerance)
             found, noise, nfe = log_likelihood(flow, x, standard_normal, solver, generator=probes)
-            found, norms = bits(found), noise.norm(dim=1)
+            found, norms = in_bits(found, images.shape[1], dataset.levels), noise.norm(dim=1)
             if worst is None:
                 worst = found.argsort(descending=True)[:LOST]
                 found, norms = found[worst], norms[worst]

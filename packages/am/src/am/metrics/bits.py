@@ -22,11 +22,19 @@ class Bits(NamedTuple):
     """share of images that take more bits than they do as they are stored, log2(levels)"""
 
 
+def in_bits(log_density: Tensor, dimension: int, levels: int) -> Tensor:
+    """Bits a coordinate: -log2 q(x) / d + log2(levels / 2), as a level is 2 / levels wide.
+
+    ``log_density`` holds natural logarithms of densities q on [-1, 1]^d, in any shape.
+    """
+    return -log_density.double() / (dimension * math.log(2)) + math.log2(levels / 2)
+
+
 def bits_per_dim(log_density: Tensor, dimension: int, levels: int) -> Bits:
     """Bits that a coordinate of each image takes, and what can be said of them all.
 
-    -log2 q(x) / d + log2(levels / 2): a level is 2 / levels wide. With uniform noise between levels it bounds the bits
-    of the levels themselves from above (Theis et al., ICLR 2016, section 3.1).
+    With uniform noise between levels they bound the bits of the levels themselves from above (Theis et al., ICLR 2016,
+    section 3.1).
 
     Parameters
     ----------
@@ -45,7 +53,7 @@ def bits_per_dim(log_density: Tensor, dimension: int, levels: int) -> Bits:
     probes, n = log_density.shape
     if probes < 2:
         raise MetricError(f"an error needs two probes or more of each image, there are {probes}")
-    bits = -log_density.double() / (dimension * math.log(2)) + math.log2(levels / 2)
+    bits = in_bits(log_density, dimension, levels)
     images = bits.mean(0)
     return Bits(
         mean=float(images.mean()),
