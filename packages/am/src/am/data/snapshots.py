@@ -80,13 +80,11 @@ def read_snapshots(path: Path) -> Snapshots:
     """
     from anndata import read_h5ad
 
-    try:
+    from am.data.cell_files import reading  # which raises what is defined here
+
+    with reading(path):
         table = read_h5ad(path)
         x = np.asarray(table.X, dtype=np.float32)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file of data") from None
-    except Exception as error:  # h5py and anndata raise many kinds
-        raise DataError(f"{path}: not a whole h5ad file ({' '.join(str(error).split())})") from None
     for column in ("time", "split", "seed"):
         if column not in table.obs:
             raise DataError(f"{path}: obs has no column '{column}'; it has: {', '.join(table.obs.columns)}")

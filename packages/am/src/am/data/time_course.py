@@ -1,22 +1,22 @@
-"""A user's own ``.h5ad``: cells with a time each, in an embedding; and what was found out about them, in a copy."""
+"""A user's own cells with a time each, in an embedding; and what was found out about them, in a copy."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from am.data.cell_files import column_of, copy_as_h5ad, reading
 from am.data.snapshots import DataError
+from am.data.times import Times, read_times
 from am.results.files import atomic
 
-if TYPE_CHECKING:
-    import pandas as pd
+log = logging.getLogger(__name__)
 
 FEWEST = 10
 """Cells without which a time point says too little."""
@@ -33,16 +33,18 @@ Points = NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TimeCourse:
-    """Cells of an ``.h5ad``, in its order."""
+    """Cells of a file, in its order."""
 
     x: Points
     """(n, d) leading components of the embedding, as they are: single precision stays single"""
     time: Floats
-    """(n,) in the units of the column"""
+    """(n,) in the units of the column, or in ``unit``"""
     basis: str
     """Key of ``obsm``."""
     velocity: Points | None = None
     """(n, d) RNA velocity of those components, not finite where none is known."""
+    unit: str | None = None
+    """Of the times, such as ``hours``; None where the column holds numbers alone."""
 
     @property
     def times(self) -> Floats:
@@ -53,12 +55,14 @@ class TimeCourse:
 def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | None = None) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
+    The file is an ``.h5ad`` of any version of anndata, or a Zarr store: a folder, or a zip file of one.
+
     RNA velocity is what scVelo writes: ``obsm["velocity_pca"]`` for ``obsm["X_pca"]``.
 
     Parameters
     ----------
     time_key
-        Column of ``obs``: numbers, or words and categories that are numbers.
+        Column of ``obs``: numbers, or words that :func:`am.data.times.read_times` understands.
     basis
         Key of ``obsm``, whose ``X_`` may be left out as in scanpy.
     dimensions
@@ -69,47 +73,46 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     DataError
         The file is missing or corrupt, or its cells do not make a time course: says why.
     """
-    import pandas as pd
-    from anndata.io import read_elem
-
-    with _opened(path) as file:
-        obs: pd.DataFrame = read_elem(file["obs"])
-        keys = list(file["obsm"].keys()) if "obsm" in file else []
+    with reading(path) as file:
+        names = file.cell_names()
+        if not len(names):
+            raise DataError(f"{path}: it holds no cells")
+        if not names.is_unique:
+            name = names[names.duplicated()][0]
+            raise DataError(
+                f"{path}: {(names == name).sum()} cells are called '{name}'; adata.obs_names_make_unique() tells them "
+                "apart"
+            )
+        column = column_of(file, time_key, len(names))
+        keys = file.embeddings()
         key = basis if basis in keys else f"X_{basis}"
-        embedding = read_elem(file["obsm"][key]) if key in keys else None
+        embedding = file.embedding(key) if key in keys else None
         arrows = f"velocity_{key.removeprefix('X_')}"
-        velocity = read_elem(file["obsm"][arrows]) if arrows in keys else None
-    if not isinstance(obs, pd.DataFrame):
-        raise DataError(f"{path}: obs is no table of cells")
-    if not len(obs):
-        raise DataError(f"{path}: it holds no cells")
-    if not obs.index.is_unique:
-        name = obs.index[obs.index.duplicated()][0]
-        raise DataError(
-            f"{path}: {(obs.index == name).sum()} cells are called '{name}'; adata.obs_names_make_unique() tells them "
-            "apart"
-        )
-    if time_key not in obs:
-        raise DataError(f"{path}: obs has no column '{time_key}'; it has: {', '.join(map(str, obs.columns)) or 'none'}")
+        velocity = file.embedding(arrows) if arrows in keys else None
     if embedding is None:
         has = ", ".join(sorted(keys)) or "none: try scanpy.pp.pca"
         raise DataError(f"{path}: obsm has no '{basis}'; it has: {has}")
-    time = _numbers(obs[time_key], f"{path}: the column '{time_key}' of obs")
-    times, counts = np.unique(time, return_counts=True)
+    what = f"{path}: the column '{time_key}' of obs"
+    told = read_times(column, time_key, what)
+    times, counts = np.unique(told.values, return_counts=True)
     if len(times) < 2:
-        raise DataError(f"{path}: all {len(time)} cells have the time {times[0]:g}; two time points are the least")
+        raise DataError(
+            f"{path}: all {len(names)} cells have the time {_word(told, times[0])}; two time points are the least"
+        )
     if counts.min() < FEWEST:
-        few = counts.argmin()
-        raise DataError(f"{path}: the time {times[few]:g} has {counts[few]} cells; {FEWEST} are the least")
-    _check_times(times, f"{path}: the column '{time_key}' of obs")
-    x = _components(embedding, len(obs), dimensions, f"{path}: {key}")
-    return TimeCourse(x, time, key, None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}"))
+        raise DataError(f"{path}: {_too_few(told, times, counts, time_key)}")
+    if told.unit is not None:
+        log.info("%s is read in %s", what, told.unit)
+    _check_times(times, what)
+    x = _components(embedding, len(names), dimensions, f"{path}: {key}")
+    found = None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}")
+    return TimeCourse(x, told.values, key, found, told.unit)
 
 
 def annotate(
     source: Path, out: Path, obs: Mapping[str, Points], obsm: Mapping[str, Points], about: Mapping[str, Any]
 ) -> None:
-    """Write a copy of an ``.h5ad`` with what was found added, ``about`` as ``uns["am"]``, and all else as it is.
+    """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` as ``uns["am"]``, and all else as it is.
 
     What an earlier copy holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
 
@@ -122,7 +125,7 @@ def annotate(
     from anndata.io import write_elem
 
     with atomic(out) as temporary:
-        shutil.copyfile(source, temporary)
+        copy_as_h5ad(source, temporary)
         with h5py.File(temporary, "r+") as file:
             table, embeddings, rest = file["obs"], file.require_group("obsm"), file.require_group("uns")
             for group, names in ((table, COLUMNS), (embeddings, EMBEDDINGS)):
@@ -130,7 +133,7 @@ def annotate(
                     del group[name]
             for name, column in obs.items():
                 write_elem(table, name, column)
-            order = [name for name in table.attrs["column-order"] if name not in COLUMNS]
+            order = [name for name in dict.fromkeys(table.attrs["column-order"]) if name in table and name not in obs]
             table.attrs["column-order"] = np.array([*order, *obs], dtype=h5py.string_dtype())
             for name, points in obsm.items():
                 write_elem(embeddings, name, points)
@@ -139,33 +142,34 @@ def annotate(
             write_elem(rest, "am", dict(about))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file of data") from None
-    except Exception as error:  # h5py and anndata raise many kinds
-        raise DataError(f"{path}: not a whole h5ad file ({' '.join(str(error).split())})") from None
+def _word(told: Times, time: float) -> str:
+    """A time as the column has it."""
+    word = told.words[float(time)][0]
+    return f"{word:g}" if isinstance(word, int | float) else f"'{word}'"
 
 
-def _numbers(column: pd.Series, what: str) -> Floats:
-    import pandas as pd
-
-    words = column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
-    missing = int(words.isna().sum())
-    if missing:
-        raise DataError(f"{what} is missing for {missing} of {len(words)} cells")
-    if words.dtype.kind == "c":
-        raise DataError(f"{what} must hold numbers, such as days; it holds complex ones")
-    numbers = pd.to_numeric(words, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        raise DataError(f"{what} must hold numbers, such as days; it holds '{words.iloc[int(bad.argmax())]}'")
-    return numbers
+def _too_few(told: Times, times: Floats, counts: NDArray[np.int64], key: str) -> str:
+    """Which time has too few cells, and what to do about it."""
+    column, few = f"adata.obs[{key!r}]", int(counts.argmin())
+    if len(times) > FEWEST and np.median(counts) < FEWEST:
+        new = f"adata.obs['{key}_bin']"
+        if any(isinstance(word, str) and "-" in word for words in told.words.values() for word in words):
+            line = f"{new} = pandas.to_datetime({column}).dt.strftime('%Y-%m-%d')"
+        else:
+            line = f"{new} = pandas.cut({column}.astype(float), 6).map(lambda bin: bin.mid).astype(float)"
+        return (
+            f"{len(times)} distinct times for {counts.sum()} cells; {FEWEST} cells of a time are the least; put them "
+            f"into bins: {line}"
+        )
+    words = told.words[float(times[few])]
+    neighbour = told.words[float(times[few - 1 if few else 1])][0]
+    these = f"{column} == {words[0]!r}" if len(words) == 1 else f"{column}.isin({words!r})"
+    others = int((counts < FEWEST).sum()) - 1
+    more = f", and {others} more have too few" if others else ""
+    return (
+        f"the time {_word(told, times[few])} has {counts[few]} cells; {FEWEST} are the least{more}: merge it with a "
+        f"neighbour, adata.obs.loc[{these}, {key!r}] = {neighbour!r}, or drop it, adata = adata[~({these})].copy()"
+    )
 
 
 def _check_times(times: Floats, what: str) -> None:

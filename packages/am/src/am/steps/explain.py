@@ -153,7 +153,7 @@ class _Explainer:
     def node(self, path: Path) -> Node:
         key = path.absolute()
         if key not in self._nodes:
-            self._nodes[key] = node = Node(path, file_sha256(path) if path.is_file() else None)
+            self._nodes[key] = node = Node(path, file_sha256(path) if path.exists() else None)
             if node.sha256 is None:
                 node.findings.append("missing: there is no such file")
             if record := _record(path):
