@@ -384,6 +384,26 @@ def test_the_form_in_which_numbers_are_kept_changes_nothing(fit: Any, tmp_path: 
     np.testing.assert_allclose(*velocities, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", ["zarr", "h5ad"])
+def test_a_zarr_store_with_words_for_times_is_fitted_like_an_h5ad(am: Any, tmp_path: Path, suffix: str) -> None:
+    table = translated(20)
+    plain = tmp_path / "plain.h5ad"
+    table.write_h5ad(plain)
+    table.obs["day"] = pd.Categorical(table.obs["day"].map("D{}".format), ["none", "D7", "D3", "D2"])
+    source = tmp_path / f"words.{suffix}"
+    getattr(table, f"write_{suffix}")(source)
+    write_yaml(SMALL, tmp_path / "settings.yaml")
+    options = ("--time-key", "day", "--iterations", 2, "--settings", tmp_path / "settings.yaml", "--accelerator", "cpu")
+    for path in (plain, source):
+        assert am("fit", path, *options, "--out", tmp_path / path.stem).code == 0
+    copies = [read_h5ad(tmp_path / name / f"{name}_am.h5ad") for name in ("plain", "words")]
+    np.testing.assert_array_equal(*(copy.obsm["X_am_velocity"] for copy in copies))
+    assert copies[1].obs["day"].tolist() == table.obs["day"].tolist()
+    told = am("explain", tmp_path / "words" / "trajectories.png")
+    assert told.code == 0
+    assert "as they were recorded" in told.out
+
+
 def rename_column(table: AnnData) -> None:
     table.obs["hour"] = table.obs.pop("day")
 
