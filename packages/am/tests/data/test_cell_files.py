@@ -144,6 +144,17 @@ def whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def empty_store(path: Path) -> None:
+    shutil.copytree(zarr_store(path.with_name("full.zarr")) / "layers", path)
+    shutil.rmtree(path / "counts")
+
+
+def broken_store(path: Path) -> None:
+    for file in zarr_store(path).iterdir():
+        if file.is_file():
+            file.write_text("{")
+
+
 FOREIGN: list[tuple[str, Any, str]] = [
     ("cells.h5ad.gz", lambda p: p.write_bytes(gzipped(whole(p))), "compressed by gzip; unpack it with: gzip -dc "),
     (
@@ -169,6 +180,8 @@ FOREIGN: list[tuple[str, Any, str]] = [
         lambda p: p.write_bytes(whole(p)[:5000]),
         "not a whole h5ad file (Unable to synchronously open file (tr",
     ),
+    ("empty.zarr", empty_store, "it has no obs, and so no cells; it has: nothing"),
+    ("broken.zarr", broken_store, "not a whole Zarr store ("),
     ("other.h5", lambda p: h5py.File(p, "w").close(), "it has no obs, and so no cells; it has: nothing"),
 ]
 

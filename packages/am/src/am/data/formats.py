@@ -97,7 +97,8 @@ def why_unreadable(path: Path, file: Any, error: Exception) -> str:
         )
     if type(error).__name__ == "IORegistryError" or "IORegistryError" in words:
         return f"it was written by a newer anndata; pip install --upgrade anndata ({words})"
-    return f"not a whole h5ad file ({words or type(error).__name__}); copy or download it again"
+    kind = "Zarr store" if path.is_dir() or zipfile.is_zipfile(path) else "h5ad file"
+    return f"not a whole {kind} ({words or type(error).__name__}); copy or download it again"
 
 
 def _folder(path: Path) -> Literal["zarr"]:
@@ -163,7 +164,7 @@ def other_hdf5(path: Path, file: Any) -> str | None:
     out = str(path.with_name(f"{path.stem}_new.h5ad") if path.suffix == ".h5ad" else path.with_suffix(".h5ad"))
     if {"row_attrs", "col_attrs"} <= keys:
         return f"a loom file; make an h5ad of it: anndata.io.read_loom({str(path)!r}).write_h5ad({out!r})"
-    if any("barcodes" in group for group in file.values() if hasattr(group, "keys")):
+    if any("barcodes" in file[key] for key in keys if hasattr(file[key], "keys")):
         return (
             f"a 10x matrix, which has no times and no embedding; adata = scanpy.read_10x_h5({str(path)!r}) reads it, "
             f"obs and obsm take them, adata.write_h5ad({out!r}) writes it"
