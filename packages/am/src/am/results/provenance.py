@@ -68,7 +68,7 @@ class Asked(TypedDict, total=False):
     scale: str
     """Only of an experiment's file: the scale whose values override its own."""
     benchmarks: list[str]
-    """Only of an experiment's file: names of the benchmarks that took part."""
+    """Only of an experiment's file: the benchmarks that took part, which may have been named for that run alone."""
     keys: Required[list[str]]
     """Those that count."""
     sha256: Required[str]
@@ -141,6 +141,7 @@ def write_provenance(record: Provenance, path: Path) -> None:
 
 MOST_BYTES = 1 << 24
 """That a record may have: the largest one of a run is a few kilobytes."""
+_DEEPEST = 64
 
 
 class Record(BaseModel):
@@ -150,6 +151,13 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+
+
+def _names(files: dict[str, str]) -> dict[str, str]:
+    for name in files:
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is no name of a file beside it")
+    return files
 
 
 def _moment(text: str) -> str:
@@ -170,7 +178,7 @@ class _Run(Record):
     code_digest: str
     config_sha256: str
     data: dict[str, str]
-    files: dict[str, str] = {}
+    files: Annotated[dict[str, str], AfterValidator(_names)] = {}
     versions: dict[str, str]
     device: str
     seed: int
@@ -194,7 +202,7 @@ class _Made(Record):
     """Of an :class:`Origin`."""
 
     inputs: dict[str, str]
-    commit: str = "unknown"
+    commit: str
     code_digest: str
     code: list[str] = []
     settings: list[_AskedRecord] = []
@@ -236,6 +244,7 @@ def parse_json(content: str | bytes, where: object) -> Any:
     """The same from text; errors as in :func:`read_json`."""
     try:
         data = json.loads(content if isinstance(content, str) else content.decode("utf-8"), parse_constant=_no_constant)
+        _check_depth(data)
         json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair can be read, and never printed
     except RecursionError:
         raise _no_record(where, "it is nested too deeply") from None
@@ -281,7 +290,8 @@ def check(model: type[R], content: Any, where: object) -> R:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise _no_record(where, f"'{key}' is missing") from None
-        raise _no_record(where, f"'{key}' is wrong: {first['msg'][0].lower() + first['msg'][1:]}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise _no_record(where, f"'{key}' is wrong: {why[0].lower() + why[1:]}") from None
     except RecursionError:
         raise _no_record(where, "it is nested too deeply") from None
 
@@ -320,6 +330,21 @@ def check_origin(content: Any, where: object) -> Origin:
 
 def _no_record(where: object, why: object) -> ProvenanceError:
     return ProvenanceError(f"{where}: not a record of provenance ({' '.join(str(why).split())[:300]})")
+
+
+def _check_depth(data: Any) -> None:
+    """No deeper than any program can write again."""
+    level = [data]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _no_constant(word: str) -> NoReturn:
@@ -432,6 +457,16 @@ def commit_of(file: Path, counts: Sequence[Path]) -> Commit:
     if head == "(initial)":
         return Commit("unknown", f"the repository of {folder} has no commit yet")
     return Commit(head + "+changes" * any(not line.startswith("#") for line in lines))
+
+
+def committed(folder: Path) -> dict[Path, bool] | None:
+    """Files below ``folder`` that git tracks, and whether each is as it was committed; None where it tracks none."""
+    try:
+        tracked = _git(folder, "ls-files", "-z").split("\0")
+        changed = set(_git(folder, "diff", "--name-only", "--relative", "-z", "HEAD", "--", ".").split("\0"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {folder / name: name not in changed for name in tracked if name} or None
 
 
 @cache
