@@ -160,8 +160,11 @@ def told_or_refused(tell: Callable[[], object]) -> None:
     try:
         tell()
     except ProvenanceError as error:
-        assert len(str(error).splitlines()) == 1
-        assert len(str(error)) < 1000
+        sentence = str(error)
+    else:
+        return
+    assert len(sentence.splitlines()) == 1
+    assert len(sentence) < 1000
 
 
 def check_records(folder: Path, profile: settings) -> None:

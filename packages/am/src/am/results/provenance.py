@@ -116,8 +116,8 @@ def collect(
     started
         With time zone.
     """
-    return Provenance(
-        **_commit_told(),
+    record = Provenance(
+        commit=commit(),
         code_digest=code_digest,
         config_sha256=config_sha256,
         data=_digests(data),
@@ -132,6 +132,9 @@ def collect(
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    if why := _commit_here().unknown:
+        record["commit_unknown"] = why
+    return record
 
 
 def write_provenance(record: Provenance, path: Path) -> None:
@@ -355,13 +358,12 @@ def origin(
     inputs: Iterable[Path], code_digest: str, code: Sequence[str] = (), settings: Iterable[Asked] = ()
 ) -> Origin:
     """The origin of a file that is made now from the content of ``inputs``."""
-    return Origin(
-        **_commit_told(),
-        inputs=_digests(inputs),
-        code_digest=code_digest,
-        code=list(code),
-        settings=list(settings),
+    record = Origin(
+        inputs=_digests(inputs), commit=commit(), code_digest=code_digest, code=list(code), settings=list(settings)
     )
+    if why := _commit_here().unknown:
+        record["commit_unknown"] = why
+    return record
 
 
 def named(path: Path) -> str:
@@ -475,12 +477,6 @@ def _commit_here() -> Commit:
     project = _LIBRARY.parents[3] if _LIBRARY.parts[-4:] == ("packages", "am", "src", "am") else None
     counts = [_LIBRARY] if project is None else [project / name for name in _COUNTS]
     return commit_of(_LIBRARY / "__init__.py", counts)
-
-
-def _commit_told() -> dict[str, Any]:
-    """Of a record."""
-    name, unknown = _commit_here()
-    return {"commit": name, **({"commit_unknown": unknown} if unknown else {})}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -94,8 +94,8 @@ def explain_all(folder: Path) -> dict[Path, str]:
     ProvenanceError
         There are none, or a record is not one.
     """
-    found = {path for pattern in _SHOWN for path in folder.rglob(pattern) if path.suffix != ".json"}
-    shown = {path for path in found if os.path.isfile(path)}
+    there = {path for pattern in _SHOWN for path in folder.rglob(pattern) if path.suffix != ".json"}
+    shown = {path for path in there if os.path.isfile(path)}
     for record in folder.rglob("provenance.json"):
         if os.path.isfile(record.with_name("settings.yaml")):
             shown |= {record.with_name(name) for name in read_provenance(record).get("files", {})}
