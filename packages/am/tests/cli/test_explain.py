@@ -294,6 +294,16 @@ def test_what_never_ends_is_refused_at_once(project: Path, am: Any) -> None:
     assert "it is no plain file" in am("explain", METRICS).sentence
 
 
+def test_tables_refuse_costs_that_are_none(project: Path, am: Any) -> None:
+    file = project / SEED / "provenance.json"
+    whole = json.loads(file.read_text())
+    tables = ("tabulate", METRICS, "--project", "config", "--scale", "tiny", "--experiment", "atom")
+    for changes in ({"nfe": "many"}, {"train_seconds": 10**400}, {"peak_memory_bytes": -1}):
+        file.write_text(json.dumps(whole | changes))
+        told = am(*tables, "--floor", f"{RESULTS}/atom/floor.csv", "--out", "table.csv")
+        assert f"provenance.json: not a record of provenance ('{next(iter(changes))}" in told.sentence
+
+
 def test_a_folder_that_am_fit_wrote_is_explained(project: Path, am: Any) -> None:
     import numpy as np
     from anndata import AnnData
