@@ -1,10 +1,12 @@
-"""A project whose files were changed at random is a valid project or one sentence, and never anything else."""
+"""Settings and records that were changed at random are valid or one sentence, and never anything else."""
 
 from __future__ import annotations
 
 import copy
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,18 @@ from hypothesis import strategies as st
 
 from am.config import ConfigError, read_yaml, write_yaml
 from am.experiments import Project
+from am.results.provenance import (
+    ProvenanceError,
+    collect,
+    file_sha256,
+    origin,
+    read_origin,
+    read_provenance,
+    sidecar,
+    write_origin,
+    write_provenance,
+)
+from am.steps.explain import as_json, explain, explain_all, summary
 
 COMMITTED = Path(__file__).parents[3] / "config"
 EXPERIMENTS = sorted(path.stem for path in (COMMITTED / "experiments").glob("*.yaml"))
@@ -126,3 +140,64 @@ def test_a_changed_project_is_valid_or_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_a_changed_project_is_valid_or_one_sentence_many_times(tmp_path: Path) -> None:
     check_mutations(tmp_path, many)
+
+
+def run_folder(folder: Path) -> None:
+    """A figure made of samples that a run wrote, each with its record."""
+    settings_file, samples, figure = folder / "settings.yaml", folder / "samples.npz", folder / "figures/a.png"
+    write_yaml({"method": "am", "seed": 0}, settings_file)
+    samples.write_bytes(b"samples")
+    figure.parent.mkdir()
+    figure.write_bytes(b"figure")
+    about: dict[str, Any] = {"code_digest": "", "config_sha256": "", "device": "cpu", "seed": 0, "nfe": 3}
+    record = collect(data=[settings_file], files=[samples], started=datetime.now(UTC), **about)
+    write_provenance(record, folder / "provenance.json")
+    asked: Any = {"file": str(settings_file), "keys": ["method"], "sha256": ""}
+    write_origin(figure, origin([samples], "", ["draw"], [asked]))
+
+
+def told_or_refused(tell: Callable[[], object]) -> None:
+    try:
+        tell()
+    except ProvenanceError as error:
+        sentence = str(error)
+    else:
+        return
+    assert len(sentence.splitlines()) == 1
+    assert len(sentence) < 1000
+
+
+def check_records(folder: Path, profile: settings) -> None:
+    run_folder(folder)
+    figure, record = folder / "figures/a.png", folder / "provenance.json"
+    texts = {file: file.read_text(encoding="utf-8") for file in (record, sidecar(figure))}
+    before = {path: file_sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+    @profile
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        file = data.draw(st.sampled_from(list(texts)))
+        try:
+            if data.draw(st.booleans()):
+                file.write_text(json.dumps(data.draw(mutated(json.loads(texts[file]))), default=str), encoding="utf-8")
+            else:
+                file.write_text(data.draw(torn(texts[file])), encoding="utf-8", errors="surrogatepass")
+            told_or_refused(lambda: read_provenance(record))
+            told_or_refused(lambda: read_origin(figure))
+            told_or_refused(lambda: (json.dumps(as_json(explain(figure)), indent=2), summary(explain(figure)).encode()))
+            told_or_refused(lambda: explain_all(folder))
+        finally:
+            file.write_text(texts[file], encoding="utf-8")
+
+    check()
+    assert {path: file_sha256(path) for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_record_is_valid_or_one_sentence(tmp_path: Path) -> None:
+    check_records(tmp_path, settings(few, max_examples=200))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_changed_record_is_valid_or_one_sentence_many_times(tmp_path: Path) -> None:
+    check_records(tmp_path, many)

@@ -435,7 +435,8 @@ def explain(
     """Tell where a result comes from: metrics, samples, weights, data, settings, code, versions, device, seconds.
 
     It says edited where a file is not the one that was written, stale where what it was made from has changed since,
-    and missing where that is gone. Of a folder it says so of every figure, table and verdict, and fails if it has to.
+    and missing where that is gone. Of a folder it says so of every figure, table and verdict, and of all that `am fit`
+    wrote. Exit status 1 where anything is not as it was recorded.
     """
     import json
     import sys
@@ -452,11 +453,12 @@ def explain(
     root = step.explain(file)
     if as_json:
         typer.echo(json.dumps(step.as_json(root), indent=2))
-        return
-    # In a file or a pipe, every line stays one.
-    console = Console() if sys.stdout.isatty() else Console(width=10_000)
-    console.print(step.as_tree(root), highlight=False)
-    console.print(step.summary(root), highlight=False, markup=False)
+    else:
+        # In a file or a pipe, every line stays one.
+        console = Console() if sys.stdout.isatty() else Console(width=10_000)
+        console.print(step.as_tree(root), highlight=False)
+        console.print(step.summary(root), highlight=False, markup=False)
+    raise typer.Exit(int(any(node.findings for node in root.walk())))
 
 
 def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:

@@ -175,7 +175,13 @@ class ResolvedExperiment:
 
     def asked(self, *keys: str) -> Asked:
         """The settings that a table, figure or verdict depends on, as its origin records them."""
-        return Asked(file=named(self.file), scale=self.scale, keys=list(keys), sha256=self.shown(*keys))
+        return Asked(
+            file=named(self.file),
+            scale=self.scale,
+            benchmarks=sorted(self.benchmarks),
+            keys=list(keys),
+            sha256=self.shown(*keys),
+        )
 
     def labels(self) -> list[Label]:
         """What tables and figures call the runs, in the order of the experiment's file."""

@@ -121,6 +121,14 @@ def test_an_unfinished_run_is_refused_and_nothing_is_written(am: Any, project: P
     assert not (project / OUT).exists()
 
 
+@pytest.mark.parametrize("file", ["provenance.json", "training.json", "metrics.csv.provenance.json"])
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"data": {}}'], ids=["empty", "a list", "deep", "short"])
+def test_a_record_that_is_none_is_one_sentence(am: Any, project: Path, file: str, content: str) -> None:
+    (project / SEED / file).write_text(content)
+    assert f"{SEED}/{file}: not a record of provenance (" in am(*ARCHIVE).sentence
+    assert not (project / OUT).exists()
+
+
 @pytest.mark.parametrize("name", ["a b.yaml", "$(touch x).yaml", "ü.yaml", "-rf.yaml", "a\nb.yaml"])
 def test_names_that_are_not_safe_everywhere_are_refused(am: Any, project: Path, name: str) -> None:
     (project / "workflow" / name).write_text("")

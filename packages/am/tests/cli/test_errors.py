@@ -206,7 +206,7 @@ CASES = [
     (instead(EVALUATE, "--samples", "{bad}/pickle"), "pickle: not a whole npz file"),
     (instead(EVALUATE, "--samples", "{bad}/half.npz"), "half.npz: not a whole npz file"),
     (instead(EVALUATE, "--samples", "{bad}/array.npy"), "array.npy: not a whole npz file"),
-    (instead(EVALUATE, "--samples", "{bad}/objects.npz"), "objects.npz: not a whole npz file"),
+    (instead(EVALUATE, "--samples", "{bad}/objects.npz"), "objects.npz: the array 'x' holds Python objects"),
     (instead(EVALUATE, "--samples", "{bad}/words.npz"), "words.npz: the array 'x' is of <U1 and shape (80, 3)"),
     (instead(EVALUATE, "--samples", "{bad}/scalar.npz"), "scalar.npz: the array 'x' is of float64 and shape ()"),
     (instead(EVALUATE, "--samples", "{bad}/nan.npz"), "nan.npz: the array 'x' holds a number that is not finite"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,9 @@ def project(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def explain(am: Any) -> Explain:
     def call(file: object) -> dict[str, dict[str, Any]]:
         outcome = am("explain", file, "--json")
-        assert outcome.code == 0, outcome.err
-        return json.loads(outcome.out)
+        nodes: dict[str, dict[str, Any]] = json.loads(outcome.out)
+        assert outcome.code == int(any(node["findings"] for node in nodes.values())), outcome.err
+        return nodes
 
     return call
 
@@ -237,6 +240,9 @@ def test_what_is_not_known_is_one_sentence(
         "{",
         "[]",
         '{"inputs": {}}',
+        "[" * 100_000 + "]" * 100_000,
+        '{"inputs": {}, "commit": "", "code_digest": "", "code": []}',
+        '{"inputs": {}, "commit": "", "code_digest": NaN, "sha256": ""}',
         '{"inputs": [1], "code_digest": ""}',
         '{"inputs": {"a": 1}, "code_digest": ""}',
         '{"inputs": {}, "code_digest": "", "settings": [{"file": "config/config.yaml"}]}',
@@ -250,7 +256,100 @@ def test_a_record_that_is_none_is_one_sentence(project: Path, am: Any, content: 
 def test_records_that_point_anywhere_do_no_harm(project: Path, explain: Explain) -> None:
     made_of = {"../../../etc/passwd": "0", "/dev/null": "0", METRICS: "0"}
     settings = [{"file": "/dev/zero", "keys": ["x"], "sha256": ""}, {"file": METRICS, "keys": [], "sha256": ""}]
-    record = {"inputs": made_of, "code_digest": "", "code": ["../../x", "am.nothing"], "settings": settings}
-    sidecar(project / METRICS).write_text(json.dumps(record))
-    found = findings(explain(METRICS))[METRICS]
-    assert "stale: the code has changed since" in found
+    codes: list[list[str]] = [["../../x", "am.nothing"], ["fit", "nothing"], [""]]
+    for code in codes:
+        record = {"inputs": made_of, "commit": "", "code_digest": "", "sha256": "", "code": code, "settings": settings}
+        sidecar(project / METRICS).write_text(json.dumps(record))
+        assert "stale: the code has changed since" in findings(explain(METRICS))[METRICS]
+
+
+def test_a_record_may_list_no_code_and_no_settings(project: Path, explain: Explain) -> None:
+    record = json.loads(sidecar(project / METRICS).read_text())
+    sidecar(project / METRICS).write_text(json.dumps(record | {"code": [], "settings": []}))
+    assert findings(explain(METRICS)) == {}
+
+
+def test_faults_have_the_same_exit_status_of_a_file_and_of_a_folder(project: Path, am: Any) -> None:
+    for shown in (f"{RESULTS}/tables/atom.csv", RESULTS):
+        assert am("explain", shown).code == 0
+    Path(METRICS).write_text("made up\n")
+    for shown in ([f"{RESULTS}/tables/atom.csv"], [f"{RESULTS}/tables/atom.csv", "--json"], [RESULTS]):
+        assert am("explain", *shown).code == 1
+
+
+def test_results_are_explained_from_within_their_folder(
+    project: Path, explain: Explain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / SEED)
+    assert findings(explain("samples.npz")) == {}
+
+
+def test_what_never_ends_is_refused_at_once(project: Path, am: Any) -> None:
+    os.mkfifo("pipe")
+    assert am("explain", "pipe").sentence == "pipe: it is no plain file"
+    assert am("explain", "/dev/zero").sentence == "/dev/zero: it is no plain file"
+    beside = sidecar(project / METRICS)
+    beside.unlink()
+    os.mkfifo(beside)
+    assert "it is no plain file" in am("explain", METRICS).sentence
+
+
+def test_tables_refuse_costs_that_are_none(project: Path, am: Any) -> None:
+    file = project / SEED / "provenance.json"
+    whole = json.loads(file.read_text())
+    tables = ("tabulate", METRICS, "--project", "config", "--scale", "tiny", "--experiment", "atom")
+    for changes in ({"nfe": "many"}, {"train_seconds": 10**400}, {"peak_memory_bytes": -1}):
+        file.write_text(json.dumps(whole | changes))
+        told = am(*tables, "--floor", f"{RESULTS}/atom/floor.csv", "--out", "table.csv")
+        assert f"provenance.json: not a record of provenance ('{next(iter(changes))}" in told.sentence
+
+
+def test_a_folder_that_am_fit_wrote_is_explained(project: Path, am: Any) -> None:
+    import numpy as np
+    from anndata import AnnData
+
+    cells = AnnData(np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
+    cells.obs["day"], cells.obsm["X_pca"] = np.repeat([0.0, 1.0], 20), np.asarray(cells.X)
+    cells.write_h5ad("my.h5ad")
+    fit = ("fit", "my.h5ad", "--time-key", "day", "--iterations", 2, "--accelerator", "cpu", "--out", "fitted")
+    assert am(*fit).code == 0
+    told = am("explain", "fitted")
+    files = json.loads(Path("fitted/provenance.json").read_text())["files"]
+    assert told.code == 0
+    assert set(told.out.splitlines()[:-1]) == {f"fitted/{name}: as it was recorded" for name in files}
+    assert {"trajectories.png", "my_am.h5ad"} <= files.keys()
+    Path("fitted/trajectories.png").unlink()
+    told = am("explain", "fitted")
+    assert told.code == 1
+    assert "fitted/trajectories.png is missing" in told.out
+
+
+def test_what_am_review_makes_of_committed_metrics_is_as_recorded(
+    project: Path, am: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a benchmark that is opt-in, which `am review` takes part of and the settings do not name."""
+    benchmark = project / "workflow/benchmarks/extra"
+    benchmark.mkdir(parents=True)
+    about = {"title": "Extra", "citation": "none", "licence": "MIT", "experiments": ["atom"], "opt_in": True}
+    write_yaml(about, benchmark / "benchmark.yaml")
+    (benchmark / "rules.smk").touch()
+    kept = project / "results/expected/tiny/atom"
+    for path in [*(project / RESULTS).rglob("metrics.csv"), project / RESULTS / "atom/floor.csv"]:
+        place = kept / path.relative_to(project / RESULTS / "atom")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    assert am("review", "--accept").code == 0
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
+    told = am("explain", "results/verify")
+    assert told.code == 0, told.out  # unpacked, without git
+    for arguments in (["init"], ["add", "results/expected"], ["commit", "-m", "kept"]):
+        names = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *names, *arguments], check=True, capture_output=True)
+    assert am("explain", "results/verify").code == 0
+    metrics = kept / "am/seed0/metrics.csv"
+    table = pd.read_csv(metrics)
+    table.assign(value=table["value"] / 2).to_csv(metrics, index=False)
+    am("review", "--accept")
+    told = am("explain", "results/verify/verdict.csv")
+    assert told.code == 1
+    assert told.out.splitlines()[-1].endswith("metrics.csv: edited: it is not the file that was committed")

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+
+from am.results.provenance import Provenance, collect, origin, sidecar, write_origin, write_provenance
 
 ROOT = Path(__file__).parents[4]
 KEPT = ROOT / "results/expected"
@@ -51,15 +54,25 @@ def page(am: Any, tmp_path: Path) -> Path:
     verdicts = pd.read_csv(KEPT / "verdict.csv")
     verdicts.to_csv(results / "verdict.csv", index=False)
     (results / "figures").mkdir()
-    Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(results / "figures/tiny_times.png")
+    figure = results / "figures/tiny_times.png"
+    Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(figure)
+    write_origin(figure, origin([], "c0de"))
     run = results / "tiny/am/seed0"
     run.mkdir(parents=True)
     (run.parent / "config.yaml").write_text(yaml.safe_dump({"secret": "a & b"}))
-    (run / "provenance.json").write_text(json.dumps({"commit": "c1", "device": "cpu", "versions": {"torch": "9.9"}}))
+    record = collect(
+        code_digest="", config_sha256="", data=[], files=[], device="cpu", seed=0, started=datetime.now(UTC)
+    )
+    write_provenance(Provenance(**record | {"commit": "c1", "versions": {"torch": "9.9"}}), run / "provenance.json")
     out = tmp_path / "report.html"
-    told = am("report", "--project", str(config), "--scale", "tiny", "--results", str(results), "--out", str(out))
+    told = report(am, out)
     assert told.code == 0, told.err
     return out
+
+
+def report(am: Any, page: Path) -> Any:
+    config, results = page.parent / "config", page.parent / "results/tiny"
+    return am("report", "--project", str(config), "--scale", "tiny", "--results", str(results), "--out", str(page))
 
 
 def test_it_needs_nothing_else_and_begins_with_the_verdict(page: Path) -> None:
@@ -80,10 +93,57 @@ def test_it_needs_nothing_else_and_begins_with_the_verdict(page: Path) -> None:
 def test_without_a_verdict_it_says_what_to_run(am: Any, page: Path) -> None:
     results = page.parent / "results/tiny"
     (results / "verdict.csv").unlink()
-    config = page.parent / "config"
-    told = am("report", "--project", str(config), "--scale", "tiny", "--results", str(results), "--out", str(page))
+    told = report(am, page)
     assert told.code == 1
     assert "verdict.csv: no such file; run the workflow to its verdict first" in told.err
+
+
+def test_a_figure_that_is_not_as_recorded_is_left_out_with_a_sentence(am: Any, page: Path) -> None:
+    figure = page.parent / "results/tiny/figures/tiny_times.png"
+    Image.fromarray(np.ones((7, 9, 3), np.uint8)).save(figure)
+    assert report(am, page).code == 0
+    assert "it is not the file that was drawn" in page.read_text()
+    figure.write_bytes(b"<svg onload='alert(1)'/>")
+    write_origin(figure, origin([], "c0de"))
+    assert report(am, page).code == 0
+    assert "it is no PNG file" in page.read_text()
+    sidecar(figure).unlink()
+    assert report(am, page).code == 0
+    text = page.read_text()
+    assert "tiny_times.png.provenance.json: no such record of provenance" in text
+    assert "<img" not in text
+
+
+def test_a_cell_of_nothing_or_of_words_is_one_sentence(am: Any, page: Path) -> None:
+    results = page.parent / "results/tiny"
+    for file, columns in (
+        (results / "verdict.csv", ("metric", "better", "published", "mean", "seeds")),
+        (results / "tables/tiny.csv", ("metric", "title", "control", "mean", "nfe")),
+    ):
+        whole = file.read_text()
+        table = pd.read_csv(file)
+        for column in columns:
+            for broken in (table.drop(columns=column), table.astype({column: object}).assign(**{column: "\t"})):
+                broken.to_csv(file, index=False)
+                told = report(am, page)
+                if column in ("metric", "title", "better") and column in broken:
+                    continue  # any word will do
+                assert told.sentence.startswith(f"{file}: the column '{column}' "), column
+        table.assign(mean=np.inf).to_csv(file, index=False)
+        assert report(am, page).sentence == f"{file}: the column 'mean' holds a number that is not finite"
+        table.assign(metric="").to_csv(file, index=False)
+        assert report(am, page).sentence == f"{file}: the column 'metric' has an empty cell"
+        for content in (b"", b"\0" * 20, b"\xff\xfe,", b'a,b\n"', whole.encode()[:200]):
+            file.write_bytes(content)
+            assert report(am, page).sentence.startswith(f"{file}: ")
+        file.write_text(whole)
+    assert report(am, page).code == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"commit": "c1", "device": "cpu", "versions": {}}'])
+def test_a_record_that_is_none_is_one_sentence(am: Any, page: Path, content: str) -> None:
+    (page.parent / "results/tiny/tiny/am/seed0/provenance.json").write_text(content)
+    assert "provenance.json: not a record of provenance (" in report(am, page).sentence
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium")

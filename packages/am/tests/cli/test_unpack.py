@@ -116,6 +116,13 @@ def damaged_and_published(folder: Path) -> None:
     publish(folder)
 
 
+def with_record(text: bytes) -> Callable[[zipfile.ZipInfo, bytes], bytes | None]:
+    def change(entry: zipfile.ZipInfo, content: bytes) -> bytes | None:
+        return text if entry.filename.endswith("/training.json") else content
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -124,6 +131,13 @@ def damaged_and_published(folder: Path) -> None:
         (damaged_and_published, "not a whole zip file"),
         (rewritten(without_seed), "it holds no weights of atom/am/seed1; did you mean 'atom/am/seed0'?"),
         (rewritten(other_weights), "atom/am/seed1/model.safetensors is not what was trained"),
+        *(
+            (
+                rewritten(with_record(text)),
+                f"{ZIP}: {RESULTS}/atom/am/seed1/training.json: not a record of provenance (",
+            )
+            for text in (b"", b"[]", b"[" * 100_000, b'{"commit": ""}', b"\xff")
+        ),
         (rewritten(link_to_weights), "atom/am/seed1/model.safetensors is no plain file"),
         (lambda folder: (folder / ZIP).unlink(), "there is no such file; `am retrieve` fetches it"),
         (lambda folder: (folder / "data/registry.yaml").write_text(""), "there is no source 'archive'"),

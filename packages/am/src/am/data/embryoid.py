@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from am.data.npz import read_arrays, read_headers
 from am.data.snapshots import DataError
 
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -21,11 +22,10 @@ def read_embryoid(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     DataError
         The file is no such archive, or what it holds is something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            x, step = file["X"], file["ts"]
-    except Exception as error:  # numpy and zipfile raise many kinds
-        raise DataError(f"{path}: no npz file with the arrays X and ts ({' '.join(str(error).split())})") from None
+    headers = read_headers(path, ("X", "ts")).headers
+    if len(headers) < 2:
+        raise DataError(f"{path}: no npz file with the arrays X and ts")
+    x, step = read_arrays(path, ("X", "ts")).values()
     if x.dtype.kind not in "fiu" or x.ndim != 2 or step.shape != (len(x),):
         raise DataError(
             f"{path}: X of {x.dtype} and shape {x.shape}, ts of shape {step.shape}: no cells with a time each"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from am.data.npz import read_arrays, read_headers
 from am.data.snapshots import DataError
 from am.results.files import atomic
 
@@ -87,27 +88,21 @@ def read_samples(path: Path) -> Samples:
     Raises
     ------
     DataError
-        The file is missing or corrupt, lacks an array, has arrays of different lengths, or holds a
-        number that is not finite.
+        The file is missing or corrupt, would unpack to far more than it is, lacks an array, has arrays of
+        different lengths, or holds a number that is not finite.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = file.files
-            arrays = {name: np.asarray(file[name]) for name in ("x", "time", *_OPTIONAL) if name in names}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file of samples") from None
-    except Exception as error:  # numpy, zipfile and zlib raise many kinds
-        raise DataError(f"{path}: not a whole npz file ({' '.join(str(error).split())})") from None
+    names, headers = read_headers(path, ("x", "time", *_OPTIONAL))
     for name in ("x", "time"):
-        if name not in arrays:
+        if name not in headers:
             raise DataError(f"{path}: the array '{name}' is missing; it has: {', '.join(names)}")
-    for name, array in arrays.items():
-        dimensions = array.ndim - (name in ("log_density", *_REDRAWN))
-        if array.dtype.kind not in "fiu" or (dimensions < 2 if name in _POINTS else dimensions != 1):
-            raise DataError(f"{path}: the array '{name}' is of {array.dtype} and shape {array.shape}")
-    lengths = {name: array.shape[name in _REDRAWN] for name, array in arrays.items() if name != "log_density"}
+    for name, (shape, dtype) in headers.items():
+        dimensions = len(shape) - (name in ("log_density", *_REDRAWN))
+        if dtype.kind not in "fiu" or (dimensions < 2 if name in _POINTS else dimensions != 1):
+            raise DataError(f"{path}: the array '{name}' is of {dtype} and shape {shape}")
+    lengths = {name: shape[name in _REDRAWN] for name, (shape, _) in headers.items() if name != "log_density"}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays of different lengths: {lengths}")
+    arrays = read_arrays(path, headers)
     for name, array in arrays.items():
         with np.errstate(over="ignore"):  # what is too large for float32 is caught below
             arrays[name] = array.astype(np.float64 if name == "time" else np.float32)

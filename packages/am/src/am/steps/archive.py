@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from am.data.registry import ARCHIVES, find_file, read_registry
 from am.experiments import Project, ResolvedExperiment
 from am.results.archives import write_archive
 from am.results.crate import METADATA, Input, RunStory, describe
-from am.results.provenance import file_sha256, sidecar
+from am.results.provenance import file_sha256, read_origin, read_provenance, sidecar
 from am.runs import TRAINED
 from am.steps.draw import FIGURES
 from am.steps.explain import explain_all
@@ -50,6 +49,8 @@ def archive(project: Project, root: Path, results: Path, kept: Path, out: Path, 
         The run is not finished, or ``root`` holds no project; names what is missing.
     ArchiveError
         A file has a name that cannot be unpacked everywhere.
+    ProvenanceError
+        A record of provenance is not one.
     """
     made, left_out = _run(project, results, largest)
     place = Path("results", project.scale)
@@ -113,7 +114,7 @@ def _weights(experiment: ResolvedExperiment, results: Path) -> Iterator[Path]:
             if not record.is_file():
                 yield record
                 continue
-            for model in (Path(path) for path in _json(record)["data"] if Path(path).name == TRAINED[-1]):
+            for model in (Path(path) for path in read_provenance(record)["data"] if Path(path).name == TRAINED[-1]):
                 *_, above, trains, run, of_seed, _ = ("",) * 4 + model.parts
                 yield from (results / trains / run / "config.yaml", results / trains / "config.yaml")
                 folder = Path(ARCHIVES, trains) if above == ARCHIVES else Path(trains)
@@ -151,7 +152,7 @@ def _data(project: Project, results: Path) -> Iterator[Path]:
 def _story(
     project: Project, root: Path, results: Path, made: Iterable[Path], left_out: Iterable[Path], place: Path
 ) -> RunStory:
-    records = [_json(path) for path in made if path.name in ("provenance.json", "training.json")]
+    records = [read_provenance(path) for path in made if path.name in ("provenance.json", "training.json")]
     if not records:
         raise ConfigError(f"{results}: no run here left a record of provenance")
     versions: dict[str, set[str]] = defaultdict(set)
@@ -203,7 +204,7 @@ def _prepared(project: Project, results: Path, place: Path) -> Iterator[Input]:
     """Data as methods saw them; they are made again from their settings."""
     for path in _data(project, results):
         if sidecar(path).is_file():
-            yield Input((place / path.relative_to(results)).as_posix(), _json(sidecar(path))["sha256"])
+            yield Input((place / path.relative_to(results)).as_posix(), read_origin(path)["sha256"])
 
 
 def _carried(project: Project, root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -214,7 +215,3 @@ def _carried(project: Project, root: Path) -> Iterator[tuple[str, Mapping[str, A
         if file.is_file():
             about = sources[name]
             yield file.relative_to(root).as_posix(), {"license": about.licence, "citation": about.citation}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

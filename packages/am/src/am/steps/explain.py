@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-
-from am.config import digest, read_yaml
+from am.config import ConfigError, digest, read_yaml
 from am.data.raw import RAW
 from am.experiments import Project, ResolvedExperiment
 from am.results.figures.saving import origin_inside
-from am.results.provenance import ProvenanceError, file_sha256, named, sidecar
+from am.results.provenance import (
+    Asked,
+    Origin,
+    Provenance,
+    ProvenanceError,
+    committed,
+    file_sha256,
+    named,
+    read_origin,
+    read_provenance,
+    sidecar,
+)
 from am.runs import TRAINED, read_data_config, read_run, step_digest
 
 if TYPE_CHECKING:
@@ -24,7 +33,8 @@ if TYPE_CHECKING:
 _UNRECORDED = "unrecorded: nothing tells what made it"
 _TOLD = ("device", "seed", "train_seconds", "sample_seconds", "nfe", "peak_memory_bytes", "started", "finished")
 
-M = TypeVar("M", bound=BaseModel)
+KEPT = Path("results/expected")
+"""Metrics that the project commits: git says whether they are what was committed, and no record has to."""
 
 
 @dataclass
@@ -35,7 +45,7 @@ class Node:
     sha256: str | None
     """None where the file is missing."""
     kind: str = "file"
-    """file, settings, or source: what data sets are read from."""
+    """file, settings, committed, or source: what data sets are read from."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """Commit, code digest, versions, device, seed and seconds, as far as the one that made it told them."""
     findings: list[str] = field(default_factory=list)
@@ -65,8 +75,9 @@ def explain(file: Path) -> Node:
     ProvenanceError
         The file is missing, or nothing tells where it comes from; or a record is not one.
     """
-    if not file.is_file():
-        raise ProvenanceError(f"{file}: there is no such file")
+    if not os.path.isfile(file):
+        what = "it is no plain file" if os.path.lexists(file) else "there is no such file"
+        raise ProvenanceError(f"{file}: {what}")
     root = _Explainer().node(file)
     if not root.record:
         raise ProvenanceError(f"{file}: nothing tells where it comes from, neither inside it nor beside it")
@@ -76,12 +87,18 @@ def explain(file: Path) -> Node:
 def explain_all(folder: Path) -> dict[Path, str]:
     """What there is to say of every figure, table and verdict below ``folder``; nothing where all is as recorded.
 
+    Of a folder that ``am fit`` wrote, it is every file that its record lists.
+
     Raises
     ------
     ProvenanceError
         There are none, or a record is not one.
     """
-    shown = [path for pattern in _SHOWN for path in folder.rglob(pattern) if path.suffix != ".json"]
+    there = {path for pattern in _SHOWN for path in folder.rglob(pattern) if path.suffix != ".json"}
+    shown = {path for path in there if os.path.isfile(path)}
+    for record in folder.rglob("provenance.json"):
+        if os.path.isfile(record.with_name("settings.yaml")):
+            shown |= {record.with_name(name) for name in read_provenance(record).get("files", {})}
     if not shown:
         raise ProvenanceError(f"{folder}: there is no figure, table or verdict below it")
     explainer = _Explainer()
@@ -149,11 +166,12 @@ def summary(root: Node) -> str:
 class _Explainer:
     def __init__(self) -> None:
         self._nodes: dict[Path, Node] = {}
+        self._committed: dict[Path, dict[Path, bool] | None] = {}
 
     def node(self, path: Path) -> Node:
         key = path.absolute()
         if key not in self._nodes:
-            self._nodes[key] = node = Node(path, file_sha256(path) if path.exists() else None)
+            self._nodes[key] = node = Node(path, file_sha256(path) if _there(path) else None)
             if node.sha256 is None:
                 node.findings.append("missing: there is no such file")
             if record := _record(path):
@@ -171,8 +189,8 @@ class _Explainer:
                 node.findings.append(f"stale: {_shown(below.path)} has changed since, it had sha256 {sha256[:12]}")
             if not below.record and record.reads_sources:
                 below.kind = "source"
-            elif not below.record and below.sha256 and _UNRECORDED not in below.findings:
-                below.findings.append(_UNRECORDED)
+            elif not below.record and below.sha256 and below.kind == "file" and not below.findings:
+                self._look_up(below)
         for file, then, now in record.settings:
             below = self.node(file)
             below.kind = "settings"
@@ -181,6 +199,23 @@ class _Explainer:
                 node.findings.append(f"stale: what counts of {_shown(file)} has changed since")
         if record.code_digest != _present(record.code):
             node.findings.append("stale: the code has changed since")
+
+    def _look_up(self, node: Node) -> None:
+        """Whether a file without a record is one that the project commits."""
+        path = node.path.absolute()
+        kept = next((above for above in path.parents if above.parts[-2:] == KEPT.parts), None)
+        if kept is None:
+            node.findings.append(_UNRECORDED)
+            return
+        if kept not in self._committed:
+            self._committed[kept] = committed(kept)
+        tracked = self._committed[kept]
+        if tracked is not None and path not in tracked:
+            node.findings.append(_UNRECORDED)
+            return
+        node.kind = "committed"
+        if tracked is not None and not tracked[path]:
+            node.findings.append("edited: it is not the file that was committed")
 
 
 @dataclass
@@ -196,70 +231,45 @@ class _Record:
     reads_sources: bool
 
 
-class _Asked(BaseModel):
-    file: str
-    scale: str | None = None
-    keys: tuple[str, ...]
-    sha256: str
-
-
-class _Made(BaseModel):
-    """A sidecar, or what a figure carries inside."""
-
-    inputs: dict[str, str]
-    code_digest: str
-    sha256: str | None = None
-    code: tuple[str, ...] = ()
-    settings: tuple[_Asked, ...] = ()
-
-
-class _Ran(BaseModel):
-    """The record of a run, for all files that it lists."""
-
-    data: dict[str, str]
-    code_digest: str
-    config_sha256: str
-    files: dict[str, str] = {}
-
-
 def _record(path: Path) -> _Record | None:
-    if sidecar(path).is_file():
-        return _made(path, _read(sidecar(path)), str(sidecar(path)))
+    if os.path.lexists(sidecar(path)):
+        return _made(path, read_origin(path))
     for name in ("provenance.json", "training.json"):
         where = path.with_name(name)
-        if path != where and where.is_file():
-            content = _read(where)
-            ran = _parse(_Ran, content, str(where))
-            if path.name in ran.files:
-                return _ran(path.name, content, ran, where)
-    inside = origin_inside(path) if path.is_file() else None
-    return _made(path, inside, str(path)) if inside else None
+        if path != where and os.path.lexists(where):
+            ran = read_provenance(where)
+            if path.name in ran.get("files", {}):
+                return _ran(path.name, ran, where.absolute())
+    inside = origin_inside(path) if os.path.isfile(path) else None
+    return _made(path, inside) if inside else None
 
 
-def _made(path: Path, content: Mapping[str, Any], where: str) -> _Record:
-    made = _parse(_Made, content, where)
-    facts = {key: value for key, value in content.items() if key not in ("inputs", "settings")}
-    from_outside = all(Path(name).is_relative_to(RAW) for name in made.inputs)
+def _made(path: Path, made: Origin) -> _Record:
+    """Of a file with a sidecar, or of a figure with the same inside."""
+    facts = {key: value for key, value in made.items() if key not in ("inputs", "settings")}
+    sha256, code = facts.get("sha256"), made.get("code", [])
     training = path.with_name("training.json")
     if path.name in TRAINED and training.is_file():  # weights that were fetched, with what their training told
-        facts["trained"] = {key: value for key, value in _read(training).items() if key not in ("data", "files")}
+        told = read_provenance(training)
+        facts["trained"] = {key: value for key, value in told.items() if key not in ("data", "files")}
     settings = [
-        (file, asked.sha256, partial(_settings_now, file, asked))
-        for asked in made.settings
-        for file in [_find(asked.file, path)]
+        (file, asked["sha256"], partial(_settings_now, file, asked))
+        for asked in made.get("settings", [])
+        for file in [_find(asked["file"], path)]
     ]
     return _Record(
         facts=facts,
-        sha256=made.sha256,
-        inputs=made.inputs,
+        sha256=sha256 if isinstance(sha256, str) else None,
+        inputs=made["inputs"],
         settings=settings,
-        code_digest=made.code_digest,
-        code=lambda: step_digest(*made.code) if made.code else made.code_digest,
-        reads_sources=made.code[:1] in (("prepare",), ("fit",)) or from_outside,
+        code_digest=made["code_digest"],
+        code=lambda: step_digest(*code) if code else made["code_digest"],
+        reads_sources=code[:1] in (["prepare"], ["fit"])
+        or all(Path(name).is_relative_to(RAW) for name in made["inputs"]),
     )
 
 
-def _ran(name: str, content: Mapping[str, Any], ran: _Ran, where: Path) -> _Record:
+def _ran(name: str, ran: Provenance, where: Path) -> _Record:
     """Of a run, whose settings lie where the contract between steps says."""
     fitted, training = where.with_name("settings.yaml"), where.name == "training.json"
     file = fitted if fitted.is_file() else where.parents[1] / "config.yaml"
@@ -273,63 +283,54 @@ def _ran(name: str, content: Mapping[str, Any], ran: _Ran, where: Path) -> _Reco
     def code() -> str:
         if file == fitted:
             return step_digest("fit", f"am.methods.{read_yaml(file)['method']}")
+        if not os.path.isfile(file):
+            raise ConfigError(f"{file}: there is no such file")
         return read_run(file).code_digest("train" if training else "sample")
 
     return _Record(
-        facts={key: value for key, value in content.items() if key not in ("data", "files")},
-        sha256=ran.files[name],
-        inputs=ran.data,
-        settings=[(file, ran.config_sha256, settings)],
-        code_digest=ran.code_digest,
+        facts={key: value for key, value in ran.items() if key not in ("data", "files")},
+        sha256=ran["files"][name],
+        inputs=ran["data"],
+        settings=[(file, ran["config_sha256"], settings)],
+        code_digest=ran["code_digest"],
         code=code,
         reads_sources=file == fitted,
     )
 
 
-def _settings_now(file: Path, asked: _Asked) -> str:
-    if asked.scale is not None:
-        return _experiment(file, asked.scale).shown(*asked.keys)
+def _settings_now(file: Path, asked: Asked) -> str:
+    keys = asked["keys"]
+    if asked.get("scale") is not None:
+        named_then = asked.get("benchmarks")
+        return _experiment(file, asked["scale"], None if named_then is None else tuple(named_then)).shown(*keys)
     if file.name == "settings.yaml":
         told = read_yaml(file)
-        return digest({key: told[key] for key in asked.keys})
-    if asked.keys == ("sampling",):
+        return digest({key: told[key] for key in keys})
+    if keys == ["sampling"]:
         return read_run(file).sampling_digest
-    if asked.keys == ("training",):
+    if keys == ["training"]:
         return read_run(file).training_digest
-    return read_data_config(file).asked(*asked.keys)
+    return read_data_config(file).asked(*keys)
 
 
 @cache
-def _experiment(file: Path, scale: str) -> ResolvedExperiment:
-    return Project(file.parents[1], {"scale": scale, "experiments": [file.stem]}).experiments[file.stem]
+def _experiment(file: Path, scale: str, benchmarks: tuple[str, ...] | None) -> ResolvedExperiment:
+    """As it is resolved now, with the benchmarks that took part then; older records do not name them."""
+    named_then = {} if benchmarks is None else {"benchmarks": list(benchmarks)}
+    return Project(file.parents[1], {"scale": scale, "experiments": [file.stem], **named_then}).experiments[file.stem]
 
 
 def _present(now: Callable[[], str]) -> str | None:
     try:
         return now()
-    except (ValueError, KeyError):  # settings that are no longer valid, code that is gone
+    except Exception:  # settings that are no longer valid, code that is gone, or words that were never either
         return None
 
 
 def _find(name: str, near: Path) -> Path:
     """The file that a record near ``near`` names, wherever the project lies now."""
     places = [folder / name for folder in (*near.absolute().parents, Path.cwd())]
-    return next((place for place in places if place.is_file()), Path(name))
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProvenanceError(f"{path}: not a record of provenance ({error})") from None
-
-
-def _parse(model: type[M], content: Any, where: str) -> M:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        key = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ProvenanceError(f"{where}: not a record of provenance ({key or 'the whole'} is wrong)") from None
+    return next((place for place in places if _there(place)), Path(name))
 
 
 def _shown(path: Path) -> str:
@@ -347,10 +348,18 @@ def _facts(node: Node) -> str:
 
 def _told(record: Mapping[str, Any]) -> list[str]:
     facts = [f"{name.split('_')[0]} {str(record[name])[:12]}" for name in ("commit", "code_digest") if name in record]
+    if why := record.get("commit_unknown"):
+        facts[0] += f" ({why})"
     facts += [f"{name.replace('_', ' ')} {_value(record[name])}" for name in _TOLD if record.get(name) is not None]
-    versions = record.get("versions", {})
-    return facts + [f"{name} {versions[name]}" for name in ("python", "torch", "numpy") if name in versions]
+    if isinstance(versions := record.get("versions"), dict):
+        facts += [f"{name} {versions[name]}" for name in ("python", "torch", "numpy") if name in versions]
+    return facts
 
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _there(path: Path) -> bool:
+    """Whether it is a file, or a folder that is a store of data: never a device, which may not end."""
+    return os.path.isfile(path) or os.path.isdir(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,22 @@ from am.results.direction import in_words
 from am.results.figures.captions import caption
 from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
+from am.results.provenance import Provenance, ProvenanceError, file_sha256, read_origin, read_provenance
+from am.results.shown_tables import read_shown
 from am.steps.draw import FIGURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TYPES = {".png": "image/png", ".gif": "image/gif"}
+log = logging.getLogger(__name__)
+
+_TYPES = {".png": ("image/png", (b"\x89PNG\r\n\x1a\n",)), ".gif": ("image/gif", (b"GIF87a", b"GIF89a"))}
+"""Of figures: the type that the page declares, and what such a file begins with."""
+_VERDICT_WORDS = ("experiment", "title", "metric", "better", "verdict", "why")
+_VERDICT_NOTES = ("claim", "confidence", "warning")
+_VERDICT_NUMBERS = ("published", "published_spread", "mean", "low", "high", "seeds", "floor_mean")
+_TABLE_WORDS = ("metric", "title", "better")
+_TABLE_NUMBERS = ("mean", "low", "high", "seeds", "floor_mean", "floor_sd", "nfe", "train_seconds", "sample_seconds")
 
 
 def report(project: Project, results: Path, out: Path) -> None:
@@ -30,15 +40,15 @@ def report(project: Project, results: Path, out: Path) -> None:
     ------
     ConfigError
         There is no verdict yet.
+    TableError, ProvenanceError
+        The verdict or a table cannot be read, or a run's record of provenance is not one.
     """
-    import pandas as pd
-
     verdict = results / "verdict.csv"
     if not verdict.is_file():
         raise ConfigError(f"{verdict}: no such file; run the workflow to its verdict first")
-    verdicts = pd.read_csv(verdict, keep_default_na=False, na_values=[""])
+    verdicts = read_shown(verdict, _VERDICT_WORDS, _VERDICT_NUMBERS, notes=_VERDICT_NOTES)
     parts = [_section("Verdicts", _verdicts(verdicts))]
-    records: dict[Path, dict[str, Any]] = {}
+    records: dict[Path, Provenance] = {}
     for experiment in project.experiments.values():
         records |= _records(results / experiment.name)
         parts.append(_section(experiment.title, "".join(_experiment(experiment, results))))
@@ -47,22 +57,16 @@ def report(project: Project, results: Path, out: Path) -> None:
 
 
 def _experiment(experiment: ResolvedExperiment, results: Path) -> Iterator[str]:
-    import pandas as pd
-
     file = results / "tables" / f"{experiment.name}.csv"
     if file.is_file():
-        table = pd.read_csv(file, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        table = read_shown(file, _TABLE_WORDS, _TABLE_NUMBERS, ["control"])
         for metric, rows in table.groupby("metric", sort=False):
             yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
     for name in FIGURES:
-        for suffix, kind in _TYPES.items():
+        for suffix in _TYPES:
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
             if figure.is_file():
-                content, words = base64.b64encode(figure.read_bytes()).decode(), _text(caption(name))
-                yield (
-                    f'<figure><img alt="{words}" src="data:{kind};base64,{content}">'
-                    f"<figcaption>{words} <code>{_text(figure.name)}</code></figcaption></figure>\n"
-                )
+                yield _figure(figure, caption(name))
     yield "<h3>Settings</h3>"
     for config in sorted((results / experiment.name).glob("**/config.yaml")):
         where, content = _text(config.parent.relative_to(results)), _text(config.read_text(encoding="utf-8"))
@@ -105,12 +109,33 @@ def _summary(rows: pd.DataFrame) -> str:
     )
 
 
-def _records(folder: Path) -> dict[Path, dict[str, Any]]:
+def _figure(figure: Path, caption: str) -> str:
+    """The figure itself; or a sentence where it is not the file that was drawn, which may show anything."""
+    kind, beginnings = _TYPES[figure.suffix]
+    content, words = figure.read_bytes(), _text(caption)
+    try:
+        origin = read_origin(figure)
+        if not content.startswith(beginnings):
+            fault = f"it is no {figure.suffix[1:].upper()} file"
+        else:
+            fault = "" if file_sha256(figure) == origin["sha256"] else "it is not the file that was drawn"
+    except ProvenanceError as error:
+        fault = str(error)
+    if fault:
+        log.warning("%s is left out of the report: %s", figure, fault)
+        return f"<p><strong>Left out: <code>{_text(figure.name)}</code>.</strong> {_text(fault)}.</p>\n"
+    return (
+        f'<figure><img alt="{words}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+        f"<figcaption>{words} <code>{_text(figure.name)}</code></figcaption></figure>\n"
+    )
+
+
+def _records(folder: Path) -> dict[Path, Provenance]:
     """Every record of provenance of an experiment's runs."""
-    return {path: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/seed*/provenance.json")}
+    return {path: read_provenance(path) for path in sorted(folder.glob("*/seed*/provenance.json"))}
 
 
-def _environment(records: Iterable[Mapping[str, Any]]) -> str:
+def _environment(records: Iterable[Provenance]) -> str:
     """What all runs say they were made with, each value once."""
     found: dict[str, set[str]] = {}
     for record in records:

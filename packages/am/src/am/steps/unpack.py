@@ -12,7 +12,7 @@ from zipfile import ZipFile
 from am.config import ConfigError, nearest
 from am.data.registry import ARCHIVES, find_file
 from am.results.archives import ArchiveError, extract, opened
-from am.results.provenance import Asked, named, origin, read_provenance, write_origin
+from am.results.provenance import Asked, ProvenanceError, named, origin, read_provenance, write_origin
 from am.runs import TRAINED, RunConfig, read_run, step_digest
 
 
@@ -46,8 +46,15 @@ def unpack(archive: Path, config: Path, scale: str, seed: int, out: Path, regist
             settings, record = Path(folder, "config.yaml"), Path(folder, "training.json")
             run_folder = f"results/{scale}/{run.experiment}/{run.run}/"
             extract(content, {run_folder + settings.name: settings, place + record.name: record})
-            told = read_provenance(record)
-            theirs = read_run(settings)
+            try:
+                told, theirs = read_provenance(record), read_run(settings)
+            except (ProvenanceError, ConfigError) as error:
+                sentence = (
+                    str(error)
+                    .replace(str(record), place + record.name)
+                    .replace(str(settings), run_folder + settings.name)
+                )
+                raise ArchiveError(f"{archive}: {sentence}") from None
         if told["config_sha256"] != run.training_digest:
             raise ConfigError(
                 f"{config}: the weights in {archive} were trained with other settings"

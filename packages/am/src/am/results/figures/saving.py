@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from am.results.figures.style import styled
 from am.results.files import atomic
-from am.results.provenance import Origin, write_origin
+from am.results.provenance import Origin, ProvenanceError, check_origin, parse_json, write_origin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,22 +41,22 @@ def save_figure(figure: Figure, path: Path, made_of: Origin) -> None:
 
 def origin_inside(path: Path) -> Origin | None:
     """The origin that a PDF, PNG or GIF written here carries inside; None in any other file."""
+    text: str | bytes | None = None
     try:
         if path.suffix == ".pdf":
             found = re.search(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
-            text = re.sub(rb"\\(.)", rb"\1", found[1]) if found else b""
+            text = re.sub(rb"\\(.)", rb"\1", found[1]) if found else None
         elif path.suffix in (".png", ".gif"):
             from PIL import Image
 
             with Image.open(path) as image:
-                text = image.info.get("Provenance" if path.suffix == ".png" else "comment", b"")
-        else:
-            return None
-        content = json.loads(text)
-    except (OSError, ValueError, SyntaxError):  # of Pillow too, for files that are broken
+                text = image.info.get("Provenance" if path.suffix == ".png" else "comment")
+    except Exception:  # Pillow raises many kinds for files that are broken
         return None
-    is_one = isinstance(content, dict) and Origin.__required_keys__ <= content.keys()
-    return cast(Origin, content) if is_one else None
+    try:
+        return None if text is None else check_origin(parse_json(text, path), path)
+    except ProvenanceError:  # the words of another program
+        return None
 
 
 def save_animation(frames: Sequence[Image], milliseconds: int, path: Path, made_of: Origin) -> None:
