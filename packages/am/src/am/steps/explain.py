@@ -15,7 +15,7 @@ from am.config import digest, read_yaml
 from am.data.raw import RAW
 from am.experiments import Project, ResolvedExperiment
 from am.results.figures.saving import origin_inside
-from am.results.provenance import ProvenanceError, file_sha256, named, sidecar
+from am.results.provenance import ProvenanceError, file_sha256, is_store, named, sidecar
 from am.runs import TRAINED, read_data_config, read_run, step_digest
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class _Explainer:
     def node(self, path: Path) -> Node:
         key = path.absolute()
         if key not in self._nodes:
-            self._nodes[key] = node = Node(path, file_sha256(path) if path.exists() else None)
+            self._nodes[key] = node = Node(path, file_sha256(path) if path.is_file() or is_store(path) else None)
             if node.sha256 is None:
                 node.findings.append("missing: there is no such file")
             if record := _record(path):
