@@ -383,7 +383,7 @@ def write_origin(path: Path, made_of: Origin) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file's content; of a folder, such as a Zarr store, of what ``sha256sum`` prints of its files.
+    """Sha256 of a file's content; of a Zarr store, of what ``sha256sum`` prints of its files.
 
     Raises
     ------
@@ -391,13 +391,18 @@ def file_sha256(path: Path) -> str:
         The file is missing, cannot be read, or is a device or a pipe.
     """
     try:
-        if path.is_dir():
+        if is_store(path):
             files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
             return hashlib.sha256("".join(f"{file_sha256(path / f)}  {f}\n" for f in files).encode()).hexdigest()
         with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ProvenanceError(f"{path}: cannot be read ({str(error.strerror).lower()})") from None
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a Zarr store; any other folder, which a record may name, is not read through."""
+    return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
 class Commit(NamedTuple):

@@ -20,6 +20,7 @@ from am.results.provenance import (
     ProvenanceError,
     committed,
     file_sha256,
+    is_store,
     named,
     read_origin,
     read_provenance,
@@ -361,5 +362,5 @@ def _value(value: Any) -> str:
 
 
 def _there(path: Path) -> bool:
-    """Whether it is a file, or a folder that is a store of data: never a device, which may not end."""
-    return os.path.isfile(path) or os.path.isdir(path)
+    """Whether it is a file, or a store of data: never a device, which may not end, and no other folder."""
+    return os.path.isfile(path) or is_store(path)
