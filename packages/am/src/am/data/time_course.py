@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Cells without which a time point says too little."""
-CLOSEST = 1e-6
-"""Part of the whole course that must lie between two time points."""
+CLOSEST = 1e-12
+"""Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
 COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
@@ -43,6 +43,8 @@ class TimeCourse:
     """Key of ``obsm``."""
     velocity: Points | None = None
     """(n, d) RNA velocity of those components, not finite where none is known."""
+    names: Sequence[str] | None = None
+    """(n,) of the cells."""
 
     @property
     def times(self) -> Floats:
@@ -103,7 +105,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
         raise DataError(f"{path}: the time {times[few]:g} has {counts[few]} cells; {FEWEST} are the least")
     _check_times(times, f"{path}: the column '{time_key}' of obs")
     x = _components(embedding, len(obs), dimensions, f"{path}: {key}")
-    return TimeCourse(x, time, key, None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}"))
+    found = None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}")
+    return TimeCourse(x, time, key, found, names=obs.index.astype(str).to_list())
 
 
 def annotate(
@@ -169,7 +172,7 @@ def _numbers(column: pd.Series, what: str) -> Floats:
 
 
 def _check_times(times: Floats, what: str) -> None:
-    """Refuse times that single precision, between 0 and 1, cannot tell apart."""
+    """Refuse times that rounding may have made of one."""
     with np.errstate(over="ignore"):
         _check_span(float(times[-1] - times[0]), what)
     gaps = np.diff(times) / (times[-1] - times[0])
