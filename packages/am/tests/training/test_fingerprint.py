@@ -82,7 +82,6 @@ def test_it_is_the_same_in_every_process(seed: str) -> None:
 
     def said(hash_seed: str) -> str:
         environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        options: Any = {"check": True, "text": True, "capture_output": True}
-        return str(subprocess.run([sys.executable, "-c", code], env=environment, **options).stdout)
+        return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
 
     assert said(seed) == said("2")
