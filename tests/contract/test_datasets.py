@@ -44,6 +44,14 @@ def two_times(name: str) -> tuple[float, float]:
     return observed[-2], observed[-1]
 
 
+@every_dataset
+def test_each_interval_between_snapshots_has_an_equal_share_of_time(name: str) -> None:
+    kind = plugins.load("am.datasets", name).DATASET
+    observed = kind(kind.settings_type()).observed
+    if observed is not None:
+        np.testing.assert_allclose(observed, np.linspace(0, 1, len(observed)), rtol=0, atol=1e-12)
+
+
 def many_times(path: Marginals) -> Tensor:
     """Times to ask a path for; where points are finite, fewer than there are."""
     if isinstance(path, FiniteMarginals):

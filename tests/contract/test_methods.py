@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from am import plugins
 from am.config import parse
+from am.dynamics.trajectory import DynamicsError
 from am.marginals.gaussian import Gaussian
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
@@ -97,6 +99,43 @@ def test_particles_go_from_their_start_to_every_time(ready: Ready, start: Tensor
     assert not prediction.x.requires_grad
     assert isinstance(prediction.nfe, int)
     assert prediction.nfe >= 0
+
+
+NAN = float("nan")
+
+
+@every_method
+@pytest.mark.parametrize("times", [(0.0, 2.0), (0.0, 1.001), (-0.5, 1.0), (1.5, 2.0), (0.5, NAN), (0.0, float("inf"))])
+def test_times_that_nothing_was_learned_of_are_refused(ready: Ready, start: Tensor, times: tuple[float, ...]) -> None:
+    with pytest.raises(DynamicsError, match=r"times (are in \[0, 1\]|must be increasing)"):
+        ready.sample(start, times)
+
+
+@every_method
+@pytest.mark.parametrize("times", [(1.0, 0.0), (0.0, 0.5, 0.5), (0.0, 0.9, 0.4)])
+def test_times_that_do_not_increase_are_refused(ready: Ready, start: Tensor, times: tuple[float, ...]) -> None:
+    with pytest.raises(DynamicsError, match="times must be increasing numbers"):
+        ready.sample(start, times)
+
+
+@every_method
+@pytest.mark.parametrize("time", [-0.01, 1.01, 2.0, NAN])
+def test_fields_are_not_told_at_times_that_nothing_was_learned_of(ready: Ready, start: Tensor, time: float) -> None:
+    method, network, inside = ready.method, ready.network, torch.linspace(0, 1, N)
+    fields = [partial(method.velocity, network), partial(method.growth_rate, network)]
+    flow = method.flow(network)
+    for field in [*fields, *([] if flow is None else [flow])]:
+        if field(inside, start) is not None:
+            with pytest.raises(DynamicsError, match=r"nothing was learned of t = "):
+                field(torch.cat([inside[:-1], torch.tensor([time])]), start)
+
+
+@every_method
+def test_settings_that_have_a_unit_say_so(name: str) -> None:
+    method = method_named(name)
+    settings = method.settings.model_dump()
+    assert set(method.dimensions) == {"sigma", "growth"} & set(settings)
+    assert all(isinstance(settings[setting], float) for setting in method.dimensions)
 
 
 @every_method

@@ -235,9 +235,73 @@ def test_velocities_of_a_method_that_tells_no_field_are_measured(
     error = told("measured") - field
     if noise:  # 64 short steps are averaged
         units = read_yaml(tmp_path / "field" / "settings.yaml")["units"]
-        assert error.std() == pytest.approx(noise / (64 * 0.01) ** 0.5 * units["spread"] / units["duration"], rel=0.1)
+        for day, pace in zip(DAYS, (2, 5, 8), strict=True):
+            here = error[np.repeat(DAYS, 200) == day].std()
+            assert here == pytest.approx(noise / (64 * 0.01) ** 0.5 * units["spread"] / pace, rel=0.1)
     else:
         assert 0 < np.abs(error).max() < 0.02 * np.abs(field).max()
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "told"),
+    [
+        ("am", {}, ()),
+        ("uam", {"growth": 0.2, "potential": {"width": 8, "depth": 2}}, ("am_growth",)),
+        ("eam", {"sigma": 0.3, "sampling": {"steps": 20}}, ()),
+    ],
+)
+def test_the_same_cells_fit_alike_whatever_the_spacing(
+    fit: Any, tmp_path: Path, method: str, own: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    """Minutes and days in one course: weights and positions are those of ranks; only speeds know of the clock."""
+    minutes, rng = np.array([0.0, 5, 15, 60, 1440, 10080]), np.random.default_rng(0)
+    cells = AnnData(np.zeros((240, 1), np.float32))
+    x = rng.normal(size=(240, 2)) + 3 * np.repeat(np.arange(6), 40)[:, None]
+    cells.obsm["X_pca"] = x
+    tables, weights, units = {}, {}, {}
+    for name, times in (("minutes", minutes), ("ranks", np.arange(6.0))):
+        cells.obs["day"] = np.repeat(times, 40)
+        cells.write_h5ad(tmp_path / "my.h5ad")
+        assert fit(cells, "--method", method, "--iterations", 30, settings=SMALL | own, out=name).code == 0
+        tables[name] = read_h5ad(tmp_path / name / "my_am.h5ad")
+        weights[name] = read_tensors(tmp_path / name / "model.safetensors")[0]
+        units[name] = read_yaml(tmp_path / name / "settings.yaml")["units"]
+    assert all(torch.equal(weights["ranks"][key], tensor) for key, tensor in weights["minutes"].items())
+    for key in ("X_am_forward", "X_am_backward"):
+        np.testing.assert_array_equal(tables["minutes"].obsm[key], tables["ranks"].obsm[key])
+    gaps = np.diff(minutes)
+    durations = np.repeat([gaps[0], *(gaps[1:] + gaps[:-1]) / 2, gaps[-1]], 40)
+    velocity = tables["minutes"].obsm["X_am_velocity"] * durations[:, None]
+    np.testing.assert_allclose(velocity, tables["ranks"].obsm["X_am_velocity"], rtol=1e-5)
+    for key in told:
+        np.testing.assert_allclose(tables["minutes"].obs[key] * durations, tables["ranks"].obs[key], rtol=1e-5)
+    for interval, even, gap in zip(units["minutes"]["intervals"], units["ranks"]["intervals"], gaps, strict=True):
+        assert interval["time_per_t"] == pytest.approx(5 * gap)
+        if method == "eam":
+            assert interval["sigma"] == pytest.approx(0.3 * units["ranks"]["spread"] / (5 * gap) ** 0.5)
+        if method == "uam":
+            assert interval["growth"] == even["growth"] == pytest.approx(0.2 / units["ranks"]["spread"] ** 2)
+
+
+@pytest.mark.parametrize("place", [(300, -250), (900, -800)])
+def test_one_cell_far_away_moves_no_other(
+    fit: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, place: tuple[int, int]
+) -> None:
+    stray = translated()
+    stray.obsm["X_pca"][7] = place
+    clean = stray[np.arange(len(stray)) != 7].copy()
+    moved, weights = [], []
+    for table, name in ((clean, "clean"), (stray, "stray")):
+        caplog.clear()
+        table.write_h5ad(tmp_path / "my.h5ad")
+        assert fit(table, "--iterations", 50, out=name).code == 0
+        assert ("1 of 600 cells" in caplog.text) == ("'cell7'" in caplog.text) == (name == "stray")
+        moved.append(read_h5ad(tmp_path / name / "my_am.h5ad"))
+        weights.append(read_tensors(tmp_path / name / "model.safetensors")[0])
+    assert all(torch.equal(weights[0][key], tensor) for key, tensor in weights[1].items())
+    for key in ("X_am_velocity", "X_am_forward", "X_am_backward"):
+        np.testing.assert_allclose(np.delete(moved[1].obsm[key], 7, 0), moved[0].obsm[key], rtol=0, atol=5e-3)
+        assert np.isfinite(moved[1].obsm[key][7]).all()
 
 
 FITTED = [
@@ -301,6 +365,29 @@ def test_stopped_and_started_again_it_ends_with_the_same_weights(
     assert files(tmp_path / "other")["model.safetensors"] != whole["model.safetensors"]
 
 
+def test_a_solver_that_gives_up_costs_no_training(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, drawn = ActionMatching.loss, []
+
+    def counted(self: Any, network: Any, marginals: Any, stream: Any) -> Any:
+        drawn.append(stream.step)
+        return loss(self, network, marginals, stream)
+
+    monkeypatch.setattr(ActionMatching, "loss", counted)
+    monkeypatch.setattr("am.dynamics.ode._MAX_STEPS", 1)
+    sentence = fit(translated(), "--iterations", 12).sentence
+    assert sentence.startswith("dopri5 gave up (max_num_steps exceeded")
+    assert "'sampling' can set larger ones, or a solver of fixed steps" in sentence
+    assert "what was trained is kept in" in sentence
+    assert drawn == [*range(12)]
+    settings = SMALL | {"sampling": {"method": "rk4", "steps": 50}}
+    assert fit(translated(), "--iterations", 12, settings=settings).code == 0
+    assert drawn == [*range(12)]
+    assert read_yaml(tmp_path / "out" / "settings.yaml")["settings"]["sampling"]["method"] == "rk4"
+    assert fit(translated(), "--iterations", 12, settings=settings, out="fresh").code == 0
+    fresh, kept = (files(tmp_path / out)["model.safetensors"] for out in ("fresh", "out"))
+    assert fresh == kept
+
+
 def test_what_it_writes_tells_how_it_was_made(fit: Any, tmp_path: Path) -> None:
     told = fit(translated(), "--iterations", 3, "--dimensions", 1, "--seed", 4, "--basis", "pca")
     out = tmp_path / "out"
@@ -315,10 +402,15 @@ def test_what_it_writes_tells_how_it_was_made(fit: Any, tmp_path: Path) -> None:
     x = translated().obsm["X_pca"][:, :1]
     assert settings["units"]["centre"] == pytest.approx(x.mean(0))
     assert settings["units"]["spread"] == pytest.approx(x.std())
-    assert (settings["units"]["first_time"], settings["units"]["duration"]) == (2, 5)
+    assert settings["units"]["learning_times"] == [0, 0.5, 1]
+    assert settings["units"]["intervals"] == [
+        {"from": 2, "to": 3, "time_per_t": 2},
+        {"from": 3, "to": 7, "time_per_t": 8},
+    ]
     about = read_h5ad(out / "my_am.h5ad").uns["am"]
     assert (about["method"], about["seed"], about["dimensions"]) == ("am", 4, 1)
     assert json.loads(about["settings"]) == settings["settings"]
+    assert json.loads(about["units"]) == settings["units"]
     record = json.loads((out / "provenance.json").read_text())
     assert json.loads(about["provenance"]) == record | {"files": {}}
     with Image.open(out / "trajectories.png") as image:

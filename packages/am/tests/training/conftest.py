@@ -50,12 +50,13 @@ def fit(
     checkpoint_seconds: float = math.inf,
     tensorboard: Path | None = None,
     key: str = "test/small/0",
+    marginals: Marginals = GAUSSIAN,
     **settings: Any,
 ) -> Trained:
     return train(
         model or network(),
         loss,
-        GAUSSIAN,
+        marginals,
         TrainingSettings(**SMALL | settings),
         key=key,
         state=state,

@@ -16,9 +16,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from am import plugins
+from am.config import parse
+from am.marginals.gaussian import Gaussian
 from am.marginals.marginals import Marginals
+from am.marginals.snapshots import SnapshotPath
 from am.training.checkpoint import CheckpointError, read_tensors, write_tensors
-from am.training.loop import Loss, Trained, TrainingError
+from am.training.loop import Loss, Trained, TrainingError, train
 from am.training.stream import Stream
 
 Fit = Callable[..., Trained]
@@ -294,6 +298,109 @@ def test_buffers_frozen_and_ignored_parameters_live_on(fit: Fit, tmp_path: Path)
     assert_same(fit(tmp_path / "a", model=Composite(), loss=counting), whole)
 
 
+# -- what is not gone on from ----------------------------------------------------------------------
+
+
+def never(*_: object) -> tuple[Tensor, dict[str, Tensor]]:
+    raise AssertionError("nothing is left to train")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"marginals": Gaussian(lambda t: torch.stack([3 * t, -t], -1), lambda t: (1 + t)[:, None])},
+        {"iterations": 30},
+        {"iterations": 50},
+        {"learning_rate": 2e-3},
+        {"batch_size": 32},
+        {"snapshots": 1},
+        {"key": "test/small/1"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+@pytest.mark.parametrize("killed", [True, False])
+def test_other_data_or_settings_are_trained_anew(
+    fit: Fit, loss: Loss, tmp_path: Path, caplog: pytest.LogCaptureFixture, other: dict[str, Any], killed: bool
+) -> None:
+    if killed:
+        with pytest.raises(TrainingError, match="step 21 is saved"):
+            fit(tmp_path / "a", loss=instead(21, signal_self(signal.SIGTERM), loss))
+    else:
+        fit(tmp_path / "a")
+    caplog.set_level("INFO")
+    again = fit(tmp_path / "a", **other)
+    assert caplog.text.count("is of other settings or data; training begins anew") == 1
+    assert_same(again, fit(tmp_path / "b", **other))
+    assert_same(fit(tmp_path / "a", loss=never, **other), again)
+
+
+@pytest.mark.parametrize("same", [{"log_every": 8}, {"accumulate": 2}], ids=lambda same: next(iter(same)))
+def test_what_changes_no_step_is_gone_on_from(fit: Fit, tmp_path: Path, whole: Trained, same: dict[str, Any]) -> None:
+    fit(tmp_path)
+    again = fit(tmp_path, loss=never, **same)
+    assert all(torch.equal(whole.weights[name], tensor) for name, tensor in again.weights.items())
+
+
+def snapshots(shift: float = 0.0, **options: Any) -> SnapshotPath:
+    rng = torch.Generator().manual_seed(0)
+    return SnapshotPath([torch.randn(20, 2, generator=rng) + shift * k for k in range(3)], [0, 0.5, 1], **options)
+
+
+def test_of_a_method_the_settings_count_and_not_its_solver(tmp_path: Path) -> None:
+    """And the points of a path, however much of it was used before."""
+    given: dict[str, Any] = {
+        "potential": {"width": 8, "depth": 2},
+        "training": {"iterations": 8, "batch_size": 16, "boundary_batch_size": 8},
+    }
+    steps: list[int] = []
+
+    def learned(path: SnapshotPath, name: str = "uam", **changed: Any) -> dict[str, Tensor]:
+        kind = plugins.load("am.methods", name).METHOD
+
+        class Spied(kind):  # type: ignore[misc, valid-type]
+            def loss(self, network: Any, marginals: Any, stream: Stream) -> Any:
+                steps.append(stream.step)
+                return super().loss(network, marginals, stream)
+
+        method = Spied(parse(kind.settings_type, given | changed, "settings"))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = method.build(path, torch.Generator().manual_seed(0))
+        return train(network, method.loss, path, method.settings.training, key="key", state=tmp_path).weights
+
+    def trained(path: SnapshotPath, **changed: Any) -> bool:
+        steps.clear()
+        learned(path, **changed)
+        assert steps in ([], [*range(8)])
+        return bool(steps)
+
+    path = snapshots(1.0)
+    assert trained(path)
+    assert not trained(path)
+    assert not trained(snapshots(1.0), sampling={"method": "rk4"})
+    for other in (snapshots(2.0), snapshots(1.0, coupling="independent"), snapshots(1.0, smoothing=0.1)):
+        assert trained(other)
+        assert not trained(other)
+    assert trained(snapshots(1.0, masses=[1, 2, 3]))
+    assert trained(path, growth=0.5)
+    assert not trained(path, growth=0.5)
+
+
+def test_a_loss_that_explodes_is_told_once_while_it_trains(
+    fit: Fit, loss: Loss, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exploding(network: nn.Module, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        value, diagnostics = loss(network, marginals, stream)
+        return (value * 1e6 if stream.step >= 27 else value), diagnostics
+
+    fit(tmp_path / "calm", checkpoint_seconds=0)
+    assert "diverges" not in caplog.text
+    fit(tmp_path / "wild", loss=exploding)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "test/small/0: at step 28 the loss is" in record.getMessage()
+    assert "training diverges; lower training.learning_rate" in record.getMessage()
+
+
 # -- what cannot go on -----------------------------------------------------------------------------
 
 
@@ -353,7 +460,7 @@ def test_a_state_that_cannot_be_made_is_one_sentence(fit: Fit, tmp_path: Path) -
 
 
 def test_the_checkpoint_of_another_network_is_refused(fit: Fit, tmp_path: Path) -> None:
-    fit(tmp_path, model=Vector(), loss=linear, iterations=2)
+    fit(tmp_path, model=Vector(), loss=linear)
     with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors: weights of another network: '.*' is missing"):
         fit(tmp_path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 FEWEST = 10
 """Cells without which a time point says too little."""
-CLOSEST = 1e-6
-"""Part of the whole course that must lie between two time points."""
+CLOSEST = 1e-12
+"""Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
 COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
@@ -45,6 +45,8 @@ class TimeCourse:
     """(n, d) RNA velocity of those components, not finite where none is known."""
     unit: str | None = None
     """Of the times, such as ``hours``; None where the column holds numbers alone."""
+    names: Sequence[str] | None = None
+    """(n,) of the cells."""
 
     @property
     def times(self) -> Floats:
@@ -106,7 +108,7 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     _check_times(times, what)
     x = _components(embedding, len(names), dimensions, f"{path}: {key}")
     found = None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}")
-    return TimeCourse(x, told.values, key, found, told.unit)
+    return TimeCourse(x, told.values, key, found, told.unit, [str(name) for name in names])
 
 
 def annotate(
@@ -173,7 +175,7 @@ def _too_few(told: Times, times: Floats, counts: NDArray[np.int64], key: str) ->
 
 
 def _check_times(times: Floats, what: str) -> None:
-    """Refuse times that single precision, between 0 and 1, cannot tell apart."""
+    """Refuse times that rounding may have made of one."""
     with np.errstate(over="ignore"):
         _check_span(float(times[-1] - times[0]), what)
     gaps = np.diff(times) / (times[-1] - times[0])

@@ -12,6 +12,7 @@ from torchdiffeq import odeint
 
 from am.dynamics.settings import OdeSettings
 from am.dynamics.trajectory import CountedField, DynamicsError, Field, Trajectory, check_finite, check_times, step_count
+from am.marginals.stray import without_stray
 
 _FIXED_STEP = {"rk4", "midpoint", "euler"}
 _COARSE_BETWEEN_STEPS = {"dopri8", "bosh3"}
@@ -63,7 +64,8 @@ def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, abso
         reason = str(error).partition(":")[0]
         raise DynamicsError(
             f"{settings.method} gave up ({reason}): the field diverges, is not finite, "
-            f"or is too rough for rtol = {settings.rtol:g} and atol = {settings.atol:g}"
+            f"or is too rough for rtol = {settings.rtol:g} and atol = {settings.atol:g}; where it was learned well, "
+            f"'sampling' can set larger ones, or a solver of fixed steps, as in method: rk4"
         ) from error
     for part in (path,) if isinstance(path, Tensor) else path:
         check_finite(part)
@@ -71,7 +73,8 @@ def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, abso
 
 
 def spread(x: Tensor) -> float:
-    """Root mean square distance of (n, d) points from their centre, per coordinate."""
+    """Root mean square distance of (n, d) points from their centre, per coordinate; of those that are not stray."""
+    x = without_stray(x)
     return float((x - x.mean(0)).square().mean().sqrt()) or 1.0
 
 

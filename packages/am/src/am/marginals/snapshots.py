@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,6 +79,8 @@ class SnapshotPath:
         Fewer than two snapshots, an empty one, one of another dimension, times that do not increase from 0 to 1,
         numbers that are not finite, or masses that are not one positive number a snapshot.
     """
+
+    not_fingerprinted: ClassVar[frozenset[str]] = frozenset({"_plans"})
 
     def __init__(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,7 +15,7 @@ from am.potentials.settings import PotentialSettings
 from am.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import torch
     from torch import Tensor, nn
@@ -55,6 +57,15 @@ class Method(ABC):
     learns_from: ClassVar[Literal["path", "snapshots"]] = "path"
     """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`,
     which is handed to ``sample`` itself where there is nothing to train."""
+    dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Powers of length and of time in the unit of each setting that has one, t being the time."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every method refuse times that nothing was learned of."""
+        super().__init_subclass__(**options)
+        for name, checked in _CHECKED.items():
+            if name in vars(cls):
+                setattr(cls, name, checked(vars(cls)[name]))
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -73,6 +84,11 @@ class Method(ABC):
         ``x[0]`` of the result is ``start``. ``network`` is what was trained. For methods that do not train it is
         None, or the snapshots themselves if they learn from ``snapshots``. ``truth`` is given to those that declare
         ``uses_truth`` only.
+
+        Raises
+        ------
+        DynamicsError
+            Times that do not increase, or outside [0, 1]: of every method, as of its fields.
         """
 
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
@@ -97,6 +113,72 @@ class Method(ABC):
         Up to a function of time where the path tells no masses.
         """
         return None
+
+
+_SLACK = 1e-6
+"""By which a time may pass 0 or 1, since times come in single precision."""
+
+
+def check_learned(times: Tensor) -> None:
+    """Raise DynamicsError unless all of ``times``, of any shape, are in [0, 1], where something was learned."""
+    if len(times) and not bool(((times >= -_SLACK) & (times <= 1 + _SLACK)).all()):
+        from am.dynamics.trajectory import DynamicsError
+
+        wrong = next(t for t in times.flatten().tolist() if not -_SLACK <= t <= 1 + _SLACK)
+        raise DynamicsError(f"nothing was learned of t = {wrong:g}: times are in [0, 1], first to last")
+
+
+def _checked_sample(sample: Callable[..., Prediction]) -> Callable[..., Prediction]:
+    @wraps(sample)
+    def checked(
+        self: Method,
+        network: Any,
+        start: Tensor,
+        times: Tensor,
+        generator: torch.Generator,
+        truth: Marginals | None = None,
+    ) -> Prediction:
+        if times.ndim != 1 or not len(times) or not bool((times.diff() > 0).all()):
+            from am.dynamics.trajectory import DynamicsError
+
+            raise DynamicsError(f"times must be increasing numbers, from that of the start on, got {times.tolist()}")
+        check_learned(times)
+        return sample(self, network, start, times, generator, truth)
+
+    return checked
+
+
+def _checked_field(field: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    @wraps(field)
+    def checked(self: Method, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
+        check_learned(time)
+        return field(self, network, time, x)
+
+    return checked
+
+
+def _checked_flow(flow: Callable[..., Callable[..., Tensor] | None]) -> Callable[..., Callable[..., Tensor] | None]:
+    @wraps(flow)
+    def checked(self: Method, network: Any) -> Callable[..., Tensor] | None:
+        field = flow(self, network)
+        if field is None:
+            return None
+
+        def checked_field(time: Tensor, x: Tensor) -> Tensor:
+            check_learned(time)
+            return field(time, x)
+
+        return checked_field
+
+    return checked
+
+
+_CHECKED: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "sample": _checked_sample,
+    "velocity": _checked_field,
+    "growth_rate": _checked_field,
+    "flow": _checked_flow,
+}
 
 
 def check_per_interval(method: str, settings: Settings, names: Iterable[str], intervals: int) -> None:

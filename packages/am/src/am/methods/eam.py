@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
@@ -10,6 +10,8 @@ from am.dynamics.settings import SdeSettings
 from am.methods.contract import ActionMethod, ActionSettings, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor
 
@@ -33,6 +35,7 @@ class EntropicActionMatching(ActionMethod):
     settings_type = Settings
     settings: Settings
     title = "eAM"
+    dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"sigma": (1, -0.5)}
     reversible = False
 
     def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:

@@ -11,7 +11,7 @@ from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import Tensor, nn
@@ -36,6 +36,7 @@ class IndependentFlowMatching(TrainedMethod):
     settings_type = Settings
     settings: Settings
     title = "I-CFM"
+    dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"sigma": (1, 0)}
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
 
     def matcher(self, duration: float) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, PositiveFloat
 
@@ -26,6 +27,7 @@ class SchroedingerBridgeFlowMatching(icfm.IndependentFlowMatching):
     settings_type = Settings
     settings: Settings
     title = "SB-CFM"
+    dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"sigma": (1, -0.5)}
 
     def matcher(self, duration: float) -> Any:
         """What couples two minibatches and draws bridges between them, of variance ``sigma^2 duration u (1 - u)``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat
 
@@ -10,6 +10,8 @@ from am.dynamics.settings import OdeSettings
 from am.methods.contract import ActionMethod, ActionSettings, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor, nn
 
@@ -34,6 +36,7 @@ class UnbalancedActionMatching(ActionMethod):
     settings_type = Settings
     settings: Settings
     title = "uAM"
+    dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"growth": (-2, 0)}
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh action; errors as of all actions.

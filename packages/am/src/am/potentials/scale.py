@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from am.marginals.marginals import Marginals
+from am.marginals.stray import without_stray
 
 
 class ScaledNetwork(nn.Module):
@@ -22,7 +23,8 @@ class ScaledNetwork(nn.Module):
         self.register_buffer("spread", torch.ones(()))
 
     def fit_scale(self, points: Tensor) -> None:
-        """Take centre and spread (root mean square of all coordinates) from (n, d) points."""
+        """Take centre and spread (root mean square of all coordinates) from (n, d) points that are not stray."""
+        points = without_stray(points)
         self.centre.copy_(points.mean(0))
         self.spread.copy_((points - self.centre).square().mean().sqrt())
 

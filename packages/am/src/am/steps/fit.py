@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time as clock
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from torch import Tensor
 from am import plugins
 from am.config import ConfigError, digest, merge, read_yaml, write_yaml
 from am.data.samples import Samples
-from am.data.snapshots import DataError
 from am.data.time_course import Floats, Points, TimeCourse, annotate, read_time_course
+from am.dynamics.trajectory import DynamicsError
 from am.dynamics.weighted import self_normalised
-from am.marginals.snapshots import Masses, SnapshotPath, masses_of
+from am.marginals.snapshots import Masses, SnapshotPath
+from am.marginals.units import Units
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.metrics.fields import cosines
 from am.potentials.potential import ReversedPotential
@@ -36,6 +38,8 @@ from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch
 from am.training.loop import Trained, train
+
+log = logging.getLogger(__name__)
 
 _STEP = 0.01
 """Of t, over which velocities are measured of methods that do not tell them as a field."""
@@ -82,6 +86,8 @@ def fit(
         raise ConfigError(f"the method '{method}' weighs no cells and cannot use masses; uam does")
     course = read_time_course(source, time_key, basis, dimensions)
     units = Units.of(course)
+    if (warning := units.warning(course)) is not None:
+        log.warning("%s: %s", source, warning)
     about = {
         "method": method,
         "settings": learner.settings.model_dump(mode="json"),
@@ -95,7 +101,8 @@ def fit(
     code = step_digest(*modules)
     state = out / "state"
     fabric = launch(accelerator)
-    fitting = _Fitting(learner, fabric, state / digest([about, code, file_sha256(source)])[:16], checkpoint_seconds)
+    trained_by = {**about, "settings": learner.settings.model_dump(mode="json", exclude={"sampling"})}
+    fitting = _Fitting(learner, fabric, state, digest([trained_by, code, file_sha256(source)]), checkpoint_seconds)
     path = units.path(course, masses)
     network, trained = fitting.train(path, key)
     models = {"model": trained}
@@ -104,9 +111,13 @@ def fit(
     else:  # learned from the course run backwards
         backward, models["model_backward"] = fitting.train(_backwards(path), f"{key}/backward")
     begun = clock.monotonic()
-    with arithmetic():
-        cells = _cells(learner, network, backward, course, units, path.masses is not None, key, fabric.device)
-        moments, lines = _lines(learner, network, path, key, fabric.device)
+    try:
+        with arithmetic():
+            cells = _cells(learner, network, backward, course, units, path.masses is not None, key, fabric.device)
+            moments, lines = _lines(learner, network, path, key, fabric.device)
+    except DynamicsError as error:
+        kept = f"what was trained is kept in {state}, so that another 'sampling' trains nothing again"
+        raise DynamicsError(f"{error}; {kept}") from error
     seconds = clock.monotonic() - begun
     if course.velocity is not None:
         found, measured = map(torch.from_numpy, (cells.obsm["X_am_velocity"], course.velocity))
@@ -127,11 +138,13 @@ def fit(
     )
     copy = out / f"{source.stem}_am.h5ad"
     written = [copy, *(out / f"trajectories.{suffix}" for suffix in ("pdf", "png"))]
-    told = {**about, "settings": json.dumps(about["settings"]), "provenance": json.dumps(record)}
+    plain = units.plain(about["settings"], learner.dimensions)
+    parts = {"settings": about["settings"], "units": plain, "provenance": record}
+    told = {**about, **{name: json.dumps(part) for name, part in parts.items()}}
     annotate(source, copy, cells.obs, cells.obsm, told)
     figure = trajectories(
         Samples(course.x.astype(np.float32, copy=False), course.time),
-        [(learner.title, [(moments * units.duration + units.first, units.positions(lines))])],
+        [(learner.title, [(units.clock.user(moments), units.positions(lines))])],
         [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
         time=time_key,
     )
@@ -146,72 +159,11 @@ def fit(
         write_tensors(out / f"{name}.safetensors", model.weights, {"run": key, "method": method})
         written += [out / f"{name}.safetensors", out / f"training{suffix}.csv"]
     with atomic(out / "settings.yaml") as temporary:
-        write_yaml({**about, "units": units.plain()}, temporary)
+        write_yaml({**about, "units": plain}, temporary)
     record["files"] = {file.name: file_sha256(file) for file in written}
     write_provenance(record, out / "provenance.json")
     remove_folder(state)
     return [*written, out / "settings.yaml", out / "provenance.json"]
-
-
-@dataclass(frozen=True)
-class Units:
-    """What a network sees: components less their centre, over one spread; times from 0 to 1."""
-
-    centre: Floats
-    """(d,)"""
-    spread: float
-    """Root mean square of all components around the centre."""
-    first: float
-    duration: float
-
-    @classmethod
-    def of(cls, course: TimeCourse) -> Units:
-        """Those of a time course."""
-        centre, times = course.x.mean(0, dtype=np.float64), course.times
-        variances = [column.var(dtype=np.float64) for column in course.x.T]  # one by one: a million cells fit once
-        spread = float(np.sqrt(np.mean(variances)))
-        return cls(centre, spread, float(times[0]), float(times[-1] - times[0]))
-
-    def path(self, course: TimeCourse, masses: Masses = "equal") -> SnapshotPath:
-        """The path through the cells, in these units.
-
-        Raises
-        ------
-        DataError
-            Masses are not one positive number for each time.
-        """
-        times = ((course.times - self.first) / self.duration).tolist()
-        points = [self.seen(course, time) for time in course.times]
-        try:
-            return SnapshotPath(points, times, masses=masses_of(points, masses))
-        except ValueError as error:
-            raise DataError(str(error)) from None
-
-    def seen(self, course: TimeCourse, time: float) -> Tensor:
-        """The cells of a time, in these units: (m, d)."""
-        x = (course.x[course.time == time] - self.centre) / self.spread
-        return torch.from_numpy(x.astype(np.float32))
-
-    def positions(self, x: Tensor) -> Floats:
-        """(..., d) positions as components of the basis."""
-        return x.cpu().numpy().astype(np.float64) * self.spread + self.centre
-
-    def velocities(self, v: Tensor) -> Floats:
-        """(n, d) velocities as components of the basis per unit of the time column."""
-        return v.cpu().numpy().astype(np.float64) * self.spread / self.duration
-
-    def rates(self, rate: Tensor) -> Floats:
-        """(n,) rates per unit of the time column."""
-        return rate.cpu().numpy().astype(np.float64) / self.duration
-
-    def plain(self) -> dict[str, Any]:
-        """For a file of settings."""
-        return {
-            "centre": self.centre.tolist(),
-            "spread": self.spread,
-            "first_time": self.first,
-            "duration": self.duration,
-        }
 
 
 @dataclass(frozen=True)
@@ -221,6 +173,8 @@ class _Fitting:
     learner: TrainedMethod
     fabric: Fabric
     state: Path
+    digest: str
+    """Of all that weights depend on."""
     checkpoint_seconds: float
 
     def train(self, path: SnapshotPath, key: str) -> tuple[Any, Trained]:
@@ -234,7 +188,8 @@ class _Fitting:
             path,
             self.learner.settings.training,
             key=key,
-            state=self.state / digest(key)[:16],
+            state=self.state / self.digest[:16] / digest(key)[:16],
+            digest=self.digest,
             fabric=self.fabric,
             checkpoint_seconds=self.checkpoint_seconds,
         )
@@ -298,11 +253,11 @@ def _cells(
     for moment in course.times.tolist():
         rows = course.time == moment
         x = units.seen(course, moment).to(device)
-        t = (moment - units.first) / units.duration
-        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key)))
+        t = float(units.clock.learning(moment))
+        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key), moment))
         growth = _field(learner.growth_rate, network, t, x)
         if growth is not None:
-            put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean()))
+            put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))
         for direction, net, begin in (("forward", network, t), ("backward", backward, 1 - t)):
             moved = (
                 _push(learner, net, x, [begin, 1.0], f"{key}/{direction}")

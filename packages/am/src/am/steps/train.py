@@ -47,14 +47,15 @@ def train(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(key, "weights"))
             network = method.build(marginals, generator(key, "build"))
-        state = folder / "state" / digest([run.training_digest, code, file_sha256(data)])[:16]
+        depends = digest([run.training_digest, code, file_sha256(data)])
         trained = fit(
             network,
             method.loss,
             marginals,
             method.settings.training,
             key=key,
-            state=state,
+            state=folder / "state" / depends[:16],
+            digest=depends,
             fabric=fabric,
             checkpoint_seconds=checkpoint_seconds,
             tensorboard=folder / "tensorboard" if tensorboard else None,

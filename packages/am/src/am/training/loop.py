@@ -24,12 +24,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from am.config import Settings
 from am.marginals.marginals import Marginals
 from am.randomness import derive_seed
 from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import launch, precision
+from am.training.fingerprint import fingerprint
+from am.training.losses import LossWatch
 from am.training.proposal import TimeProposal
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
@@ -72,8 +75,11 @@ def train(
     fabric: Fabric | None = None,
     checkpoint_seconds: float = 30.0,
     tensorboard: Path | None = None,
+    digest: str | None = None,
 ) -> Trained:
-    """Train a network, from the last checkpoint in ``state`` if there is one.
+    """Train a network, from the last checkpoint in ``state`` if there is one of the same settings and data.
+
+    A checkpoint of other settings or data is replaced by training anew.
 
     Parameters
     ----------
@@ -82,13 +88,17 @@ def train(
     key
         Name of the run: with the step, it determines every random number.
     state
-        Folder for the checkpoint, snapshots and log of this run and these settings alone.
+        Folder for the checkpoint, snapshots and log of this run alone.
     fabric
         Where to run; the CPU in this process when None.
     checkpoint_seconds
         At least this long passes between checkpoints; 0 writes one at every step.
     tensorboard
         Folder for TensorBoard events.
+    digest
+        Of all settings and data that weights depend on. When None it is made of ``key``; ``settings``, but for those
+        that change no step; the content of ``marginals``; and the settings of the method that ``loss`` belongs to, but
+        for ``sampling``. A ``loss`` that is a plain function does not count: keep a folder for each.
 
     Raises
     ------
@@ -107,7 +117,8 @@ def train(
             among = f"{world} processes" + f" x {parts} parts" * (parts > 1)
             raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {among}")
     with arithmetic(settings.matmul_precision), _only_run(state, fabric):
-        return _Loop(network, loss, marginals, settings, key, state, fabric).run(checkpoint_seconds, tensorboard)
+        loop = _Loop(network, loss, marginals, settings, key, state, fabric, digest)
+        return loop.run(checkpoint_seconds, tensorboard)
 
 
 class _Loop:
@@ -120,6 +131,7 @@ class _Loop:
         key: str,
         state: Path,
         fabric: Fabric,
+        digest: str | None,
     ) -> None:
         self.network = network.to(fabric.device)
         self.loss, self.marginals, self.settings = loss, marginals, settings
@@ -130,6 +142,7 @@ class _Loop:
         self.optimizer = torch.optim.Adam(self.parameters.values(), settings.learning_rate, betas, fused=True)
         self.proposal = TimeProposal(fabric.device) if settings.times == "learned" else None
         self.step, self.seconds = 0, 0.0
+        self.digest = digest or _depends_on(loss, marginals, settings, key)
         self.checkpoint = state / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self._resume()
@@ -139,6 +152,10 @@ class _Loop:
 
     def _resume(self) -> None:
         tensors, about = read_tensors(self.checkpoint)
+        if "step" in about and about.get("digest") != self.digest:
+            if self.fabric.is_global_zero:
+                log.info("%s: %s is of other settings or data; training begins anew", self.key, self.checkpoint)
+            return
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "exp_avg": {}, "exp_avg_sq": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
@@ -166,7 +183,8 @@ class _Loop:
                     tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
         if self.proposal is not None:
             tensors["proposal/moments"] = self.proposal.moments
-        write_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
+        about = {"step": self.step, "seconds": self.seconds, "digest": self.digest}
+        write_tensors(self.checkpoint, tensors, about)
 
     def _averaged(self) -> dict[str, Tensor]:
         """Averaged parameters, and buffers as they are."""
@@ -184,6 +202,7 @@ class _Loop:
         started_at, first = time.monotonic(), self.step
         saved_at = shown_at = last = started_at
         main = self.fabric.is_global_zero
+        watch = LossWatch()
         with _Log(self.state / "training.csv", self.step, tensorboard, main) as rows, _stop_signals() as received:
             while self.step < total:
                 logged = (self.step + 1) % self.settings.log_every == 0 or self.step + 1 == total
@@ -201,6 +220,12 @@ class _Loop:
                 self.seconds, last = self.seconds + now - last, now
                 if row:
                     rows.add(self.step, {"seconds": round(self.seconds, 3), **row})
+                    if (median := watch.exploded(row["loss"])) is not None and main:
+                        log.warning(
+                            "%s: at step %d the loss is %.3g, where %.3g is usual: training diverges; lower "
+                            "training.learning_rate, or look for extreme data",
+                            *(self.key, self.step, row["loss"], median),
+                        )
                 if main and self.step in kept:
                     write_tensors(self._snapshot_path(self.step), self._averaged(), {"step": self.step})
                 if main and (stop or self.step == total or now - saved_at >= checkpoint_seconds):
@@ -301,6 +326,17 @@ class _Loop:
         for gradient, part in zip(gradients, rest.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
         return value, dict(zip(diagnostics, means, strict=True)), bool(stopped > 0)
+
+
+_NO_STEP = {"accumulate", "log_every"}
+"""Settings of training that change no step, but for rounding."""
+
+
+def _depends_on(loss: Loss, marginals: Marginals, settings: TrainingSettings, key: str) -> str:
+    """Digest of all that steps depend on, the network and the code left out."""
+    method = getattr(getattr(loss, "__self__", None), "settings", None)
+    own = method.model_dump(mode="json", exclude={"sampling", "training"}) if isinstance(method, Settings) else None
+    return fingerprint([key, settings.model_dump(mode="json", exclude=_NO_STEP), own, marginals])
 
 
 def _learning_rate(settings: TrainingSettings, step: int) -> float:
