@@ -66,7 +66,7 @@ def test_commands_exist(page: Path) -> None:
 def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     page = (ROOT / "packages/am/README.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    check = "assert moved.x.shape == (11, 1000, 2)\n"
+    check = "assert moved.x.shape == (3, 1000, 2)\n"
     check += "assert (moved.x[-1].mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.3, moved.x[-1].mean(0)\n"
     check += "assert (moved.x[-1].std(0) - 2).abs().max() < 0.3, moved.x[-1].std(0)\n"
     run = subprocess.run(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from am.results.files import atomic
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 Array = NDArray[np.float32]
 
@@ -35,6 +40,18 @@ class Snapshots:
     seed: NDArray[np.int64]
     """(n,)"""
 
+    @classmethod
+    def at(cls, time: float, x: Array, split: str, seed: int) -> Snapshots:
+        """Points of one time, split and seed: (n, d)."""
+        n = len(x)
+        return cls(x, np.full(n, time), np.full(n, split), np.full(n, seed))
+
+    @classmethod
+    def together(cls, parts: Iterable[Snapshots]) -> Snapshots:
+        """One after another."""
+        columns = zip(*((p.x, p.time, p.split, p.seed) for p in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
+
     def test(self, seed: int, time: float) -> Array:
         """Test points of a seed at a time: (m, d).
 
@@ -56,8 +73,8 @@ class Snapshots:
         return self.x[chosen]
 
 
-def write_snapshots(data: Snapshots, columns: tuple[str, ...], path: Path) -> None:
-    """Write ``data.h5ad``; ``columns`` names the coordinates."""
+def annotated(data: Snapshots, columns: tuple[str, ...]) -> AnnData:
+    """The points as a table; ``columns`` names the coordinates."""
     import pandas as pd
     from anndata import AnnData
 
@@ -65,7 +82,12 @@ def write_snapshots(data: Snapshots, columns: tuple[str, ...], path: Path) -> No
         {"time": data.time, "split": pd.Categorical(data.split), "seed": data.seed},
         index=pd.RangeIndex(len(data.x)).astype(str),
     )
-    table = AnnData(data.x, obs=obs, var=pd.DataFrame(index=list(columns)))
+    return AnnData(data.x, obs=obs, var=pd.DataFrame(index=list(columns)))
+
+
+def write_snapshots(data: Snapshots, columns: tuple[str, ...], path: Path) -> None:
+    """Write ``data.h5ad``; ``columns`` names the coordinates."""
+    table = annotated(data, columns)
     with atomic(path) as temporary:
         table.write_h5ad(temporary, compression="gzip")
 

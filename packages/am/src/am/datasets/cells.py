@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 
 from am import config
 from am.config import Settings
-from am.data.snapshots import Array, DataError
+from am.data.snapshots import Array, DataError, Snapshots
 from am.datasets.contract import Dataset, Time, path_through
 from am.randomness import derive_seed
 
@@ -170,6 +170,11 @@ class CellDataset(Dataset):
             chosen = self._learned & (self._cells.time == time)
             if chosen.any():
                 yield time, self._coordinates[chosen]
+
+    def points(self, times: int, size: int, key: str) -> Snapshots:
+        """All cells; those that methods may not learn from are called test."""
+        split = np.where(self._learned, "train", "test")
+        return Snapshots(self._coordinates, self._cells.time, split, np.where(self._learned, -1, 0))
 
     def test_points(self, time: float, size: int, seed: int, key: str) -> Array:
         """The first ``size`` test cells of a time, the same for every seed."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from am.data.snapshots import Array
+    from am.data.snapshots import Array, Snapshots
     from am.marginals.marginals import Marginals
     from am.marginals.snapshots import Coupling, Masses, SnapshotPath
 
@@ -165,6 +165,12 @@ class Dataset(ABC):
     def test_points(self, time: float, size: int, seed: int, key: str) -> Array:
         """``size`` points at a time that start or judge the particles of a seed: (size, d)."""
         return self._drawn("test", time, size, seed, key)
+
+    def points(self, times: int, size: int, key: str) -> Snapshots:
+        """Points for a person to look at: training points, and all other cells where cells are measured."""
+        from am.data.snapshots import Snapshots
+
+        return Snapshots.together(Snapshots.at(t, x, "train", -1) for t, x in self.training_points(times, size, key))
 
     def _drawn(self, split: str, time: float, size: int, seed: int, key: str) -> Array:
         import numpy as np

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 FULL_PLAN = 25_000_000
 """Entries of the largest cost matrix that is solved as a whole; above it, minibatches are coupled."""
@@ -59,7 +62,7 @@ class SnapshotPath:
     Parameters
     ----------
     points
-        For each snapshot, (n_k, d).
+        For each snapshot, (n_k, d): tensors, or arrays, which are taken in single precision.
     times
         (K,) increasing, from 0 to 1, at least two.
     coupling
@@ -73,6 +76,14 @@ class SnapshotPath:
     masses
         (K,) how much there is at each time, in any unit; None where it is always the same.
 
+    Examples
+    --------
+    >>> import am, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> path = am.SnapshotPath([rng.normal(size=(100, 2)), rng.normal(size=(80, 2)) + 3], [0, 1])
+    >>> path.dimension
+    2
+
     Raises
     ------
     ValueError
@@ -84,35 +95,37 @@ class SnapshotPath:
 
     def __init__(
         self,
-        points: Sequence[Tensor],
+        points: Sequence[Tensor | ArrayLike],
         times: Sequence[float],
         coupling: Coupling = "optimal",
         smoothing: float = 0.0,
         relaxation: float = 1.0,
         masses: Sequence[float] | None = None,
     ) -> None:
-        if len(points) < 2 or len(points) != len(times):
-            raise ValueError(f"a path needs two snapshots or more, each with its time; got {len(points)}, {len(times)}")
+        clouds = [x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.float32) for x in points]
+        times = [float(time) for time in times]
+        if len(clouds) < 2 or len(clouds) != len(times):
+            raise ValueError(f"a path needs two snapshots or more, each with its time; got {len(clouds)}, {len(times)}")
         if times[0] != 0 or times[-1] != 1 or any(b <= a for a, b in pairwise(times)):
             raise ValueError(f"times of snapshots must increase from 0 to 1, got {list(times)}")
-        for time, x in zip(times, points, strict=True):
+        for time, x in zip(times, clouds, strict=True):
             if not len(x) or not bool(torch.isfinite(x).all()):
                 raise ValueError(f"the snapshot at time {time:g} is empty or holds numbers that are not finite")
-            if x.ndim != 2 or x.shape[1] != points[0].shape[1]:
+            if x.ndim != 2 or x.shape[1] != clouds[0].shape[1]:
                 raise ValueError(
                     f"snapshots must be (n, d) with one d: {tuple(x.shape)} at time {time:g}, "
-                    f"{tuple(points[0].shape)} at time 0"
+                    f"{tuple(clouds[0].shape)} at time 0"
                 )
-        if masses is not None and (len(masses) != len(points) or not all(0 < mass < math.inf for mass in masses)):
-            raise ValueError(f"masses must be one positive number for each of {len(points)} times, got {list(masses)}")
-        self.points = tuple(points)
+        if masses is not None and (len(masses) != len(clouds) or not all(0 < mass < math.inf for mass in masses)):
+            raise ValueError(f"masses must be one positive number for each of {len(clouds)} times, got {list(masses)}")
+        self.points = tuple(clouds)
         """For each snapshot, (n_k, d)."""
         self.times = torch.tensor(times, dtype=torch.float64)
         """(K,) float64"""
         self.coupling, self.smoothing, self.relaxation = coupling, smoothing, relaxation
         self.masses = None if masses is None else tuple(masses)
         """(K,), or None where they are all the same."""
-        self.dimension = int(points[0].shape[1])
+        self.dimension = int(clouds[0].shape[1])
         self._plans: dict[int, Plan] = {}
 
     def draw(self, snapshot: int, n: int, generator: torch.Generator) -> Tensor:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from am.metrics.pairs import CHUNK, mean_between, mean_within
 from am.metrics.samples import MetricError, prepared
 
+if TYPE_CHECKING:
+    from am.metrics.samples import Sample
+
 PUBLISHED_SCALES = (1e-4, 1e-4, 1e-4)
 """Of the hydrogen experiment: three equal bandwidths summed, so three times the plain value."""
 
 
 def mmd_squared(
-    x: Tensor,
-    y: Tensor,
+    x: Sample,
+    y: Sample,
     scales: Sequence[float] = PUBLISHED_SCALES,
-    x_log_weight: Tensor | None = None,
+    x_log_weight: Sample | None = None,
     chunk: int = CHUNK,
 ) -> float:
     r"""Unbiased estimate of MMD^2 with the kernel sum_k exp(-scale_k d^2).
@@ -46,13 +50,13 @@ def mmd_squared(
     """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise MetricError(f"MMD needs positive scales, got {tuple(scales)}")
-    x, y, wx, wy = prepared(x, y, x_log_weight)
+    a, b, wa, wb = prepared(x, y, x_log_weight)
 
     def plain(scale: float) -> float:
         def kernel(squared: Tensor) -> Tensor:
             return squared.mul_(-scale).exp_()
 
-        within = mean_within(x, wx, kernel, chunk) + mean_within(y, wy, kernel, chunk)
-        return within - 2 * mean_between(x, y, wx, wy, kernel, chunk)
+        within = mean_within(a, wa, kernel, chunk) + mean_within(b, wb, kernel, chunk)
+        return within - 2 * mean_between(a, b, wa, wb, kernel, chunk)
 
     return sum(count * plain(scale) for scale, count in Counter(scales).items())

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    Sample = Tensor | ArrayLike
 
 
 class MetricError(ValueError):
@@ -14,7 +21,7 @@ LARGEST = 1e150
 """Coordinates beyond this have squares that overflow."""
 
 
-def prepared(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def prepared(x: Sample, y: Sample, x_log_weight: Sample | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both samples in float64 about a common centre, and their weights.
 
     The centre is a median, which no diverged particle can pull away: distances of the others lose no digits.
@@ -22,7 +29,7 @@ def prepared(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> tuple[
     Parameters
     ----------
     x, y
-        (n, d) and (m, d) samples.
+        (n, d) and (m, d) samples, as tensors or arrays.
     x_log_weight
         (n,) logarithms of the weights of ``x``, up to a constant; equal weights when there are none.
 
@@ -36,18 +43,20 @@ def prepared(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> tuple[
     MetricError
         A sample is empty, is not (n, d) or holds NaN or infinity; dimensions differ; weights cannot be used.
     """
-    for name, sample in (("first", x), ("second", y)):
+    a, b = torch.as_tensor(x), torch.as_tensor(y)
+    log_weight = None if x_log_weight is None else torch.as_tensor(x_log_weight)
+    for name, sample in (("first", a), ("second", b)):
         if sample.ndim != 2:
             raise MetricError(f"the {name} sample must have shape (n, d), got {tuple(sample.shape)}")
         if not sample.numel():
             raise MetricError(f"the {name} sample is empty")
         if wrong := int((~(sample.abs() <= LARGEST)).sum()):
             raise MetricError(f"the {name} sample holds {wrong} numbers that are NaN, infinite or beyond {LARGEST:g}")
-    if x.shape[1] != y.shape[1]:
-        raise MetricError(f"the samples have different dimensions, {x.shape[1]} and {y.shape[1]}")
-    x, y = x.detach().double(), y.detach().double()
-    centre = torch.cat([x, y]).median(0).values
-    return x - centre, y - centre, _weights(x, x_log_weight), _weights(y, None)
+    if a.shape[1] != b.shape[1]:
+        raise MetricError(f"the samples have different dimensions, {a.shape[1]} and {b.shape[1]}")
+    a, b = a.detach().double(), b.detach().double()
+    centre = torch.cat([a, b]).median(0).values
+    return a - centre, b - centre, _weights(a, log_weight), _weights(b, None)
 
 
 def _weights(x: Tensor, log_weight: Tensor | None) -> Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from am.metrics.samples import prepared
 
+if TYPE_CHECKING:
+    from am.metrics.samples import Sample
+
 
 def sinkhorn_divergence(
-    x: Tensor, y: Tensor, blur: float = 0.05, p: int = 2, x_log_weight: Tensor | None = None
+    x: Sample, y: Sample, blur: float = 0.05, p: int = 2, x_log_weight: Sample | None = None
 ) -> float:
     """Debiased Sinkhorn divergence of cost |x - y|^p / p, in units of length^p.
 
@@ -33,7 +38,7 @@ def sinkhorn_divergence(
     """
     from geomloss import SamplesLoss
 
-    x, y, wx, wy = prepared(x, y, x_log_weight)
+    a, b, wa, wb = prepared(x, y, x_log_weight)
 
     # Geomloss' own distances for p = 1 are never below 1e-4.
     def cost(a: Tensor, b: Tensor) -> Tensor:
@@ -41,4 +46,4 @@ def sinkhorn_divergence(
 
     loss = SamplesLoss("sinkhorn", p=p, blur=blur, scaling=0.9, cost=cost, backend="tensorized")
     with torch.no_grad():  # geomloss switches gradients off and on; this leaves them as they were
-        return float(loss(wx, x, wy, y))
+        return float(loss(wa, a, wb, b))

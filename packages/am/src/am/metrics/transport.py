@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from am.metrics.samples import MetricError, prepared
 
+if TYPE_CHECKING:
+    from am.metrics.samples import Sample
+
 _PIVOTS = 100_000_000  # of the network simplex: far more than it needs, since an answer short of optimal is refused
 
 
-def wasserstein1(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> float:
+def wasserstein1(x: Sample, y: Sample, x_log_weight: Sample | None = None) -> float:
     """W1: exact optimal transport with the (unsquared) Euclidean distance as cost, in units of length.
 
     The cost matrix of (n, d) and (m, d) samples takes 8 n m bytes. ``x_log_weight`` are (n,) logarithms of
@@ -24,7 +29,7 @@ def wasserstein1(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> fl
     return _transport_cost(x, y, x_log_weight, 1)
 
 
-def wasserstein2(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> float:
+def wasserstein2(x: Sample, y: Sample, x_log_weight: Sample | None = None) -> float:
     """W2: square root of exact optimal transport with squared Euclidean cost, in units of length.
 
     Memory, weights and errors as in :func:`wasserstein1`.
@@ -32,24 +37,24 @@ def wasserstein2(x: Tensor, y: Tensor, x_log_weight: Tensor | None = None) -> fl
     return _transport_cost(x, y, x_log_weight, 2) ** 0.5
 
 
-def _transport_cost(x: Tensor, y: Tensor, x_log_weight: Tensor | None, power: int) -> float:
+def _transport_cost(x: Sample, y: Sample, x_log_weight: Sample | None, power: int) -> float:
     import ot
 
-    x, y, wx, wy = (tensor.cpu() for tensor in prepared(x, y, x_log_weight))
-    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").pow_(power)
-    value, log = ot.emd2(wx.numpy(), wy.numpy(), cost.numpy(), numItermax=_PIVOTS, log=True)
+    a, b, wa, wb = (tensor.cpu() for tensor in prepared(x, y, x_log_weight))
+    cost = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").pow_(power)
+    value, log = ot.emd2(wa.numpy(), wb.numpy(), cost.numpy(), numItermax=_PIVOTS, log=True)
     if log["warning"]:
-        raise MetricError(f"optimal transport of {len(x)} to {len(y)} points was not solved: {log['warning']}")
+        raise MetricError(f"optimal transport of {len(a)} to {len(b)} points was not solved: {log['warning']}")
     return max(0.0, float(value))
 
 
 def sliced_wasserstein(
-    x: Tensor,
-    y: Tensor,
+    x: Sample,
+    y: Sample,
     generator: torch.Generator,
     projections: int = 200,
     order: int = 2,
-    x_log_weight: Tensor | None = None,
+    x_log_weight: Sample | None = None,
 ) -> float:
     """Sliced Wasserstein distance: (mean over random directions of W_order^order on the line)^(1/order).
 
@@ -73,12 +78,12 @@ def sliced_wasserstein(
     MetricError
         A sample is empty or holds NaN or infinity; dimensions differ.
     """
-    x, y, wx, wy = prepared(x, y, x_log_weight)
+    a, b, wa, wb = prepared(x, y, x_log_weight)
     directions = torch.randn(
-        projections, x.shape[1], generator=generator, dtype=torch.float64, device=generator.device
-    ).to(x.device)
+        projections, a.shape[1], generator=generator, dtype=torch.float64, device=generator.device
+    ).to(a.device)
     directions /= directions.norm(dim=1, keepdim=True)
-    costs = [_cost_on_the_line(x @ u, y @ u, wx, wy, order) for u in directions]
+    costs = [_cost_on_the_line(a @ u, b @ u, wa, wb, order) for u in directions]
     return float(torch.stack(costs).mean()) ** (1 / order)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from am.data.snapshots import Array, Snapshots, write_snapshots
+from am.data.snapshots import Snapshots, write_snapshots
 from am.results.provenance import write_origin
 from am.runs import read_data_config
 
@@ -22,7 +20,7 @@ def prepare(config: Path, out: Path, seeds: Iterable[int] | None = None) -> None
     dataset, evaluation = plan.build_dataset(str(config)), plan.evaluation
     size = evaluation.snapshot_size
     parts = [
-        _snapshots(x, time, "train", -1)
+        Snapshots.at(time, x, "train", -1)
         for time, x in dataset.training_points(evaluation.snapshot_times, size, plan.experiment)
     ]
     legs = evaluation.legs(dataset.observed)
@@ -32,13 +30,7 @@ def prepare(config: Path, out: Path, seeds: Iterable[int] | None = None) -> None
         keys += ["times", "start", "n_samples"]
         for time in times:
             x = dataset.test_points(time, evaluation.n_samples, seed, plan.experiment)
-            parts.append(_snapshots(x, time, "test", seed))
-    columns = zip(*((p.x, p.time, p.split, p.seed) for p in parts), strict=True)
-    write_snapshots(Snapshots(*(np.concatenate(column) for column in columns)), dataset.columns, out)
+            parts.append(Snapshots.at(time, x, "test", seed))
+    write_snapshots(Snapshots.together(parts), dataset.columns, out)
     code = ["prepare", f"am.datasets.{plan.dataset['name']}"]
     write_origin(out, plan.origin(code, [], config, *dict.fromkeys(keys)))
-
-
-def _snapshots(x: Array, time: float, split: str, seed: int) -> Snapshots:
-    n = len(x)
-    return Snapshots(x, np.full(n, time), np.full(n, split), np.full(n, seed))
