@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,15 @@ ROOT = Path(__file__).parents[4]
 REGISTRY = ROOT / "data" / "registry.yaml"
 CONTENT = np.random.default_rng(0).bytes(8 * 65_536)  # half of it is a whole number of the pieces that are read
 HALF = len(CONTENT) // 2
+
+
+ADDRESSES = {
+    "no-address": "http://[",
+    "no-host": "http://.a.b/",
+    "disk": "file:///etc/hosts",
+    "circle": "/circle/file.npz",
+}
+"""Where a request is sent on to, by the first part of its path."""
 
 
 class Server(ThreadingHTTPServer):
@@ -68,6 +78,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/good/file.npz")
             return self.end_headers()
+        if how in ADDRESSES:
+            self.send_response(302)
+            self.send_header("Location", ADDRESSES[how])
+            return self.end_headers()
+        if how == "drip":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not self.server.release.wait(0.05):
+                    self.wfile.write(b"x")
+            return None
         wrong = how == "wrong" or (how == "wrong-once" and first)
         content = self.server.content[::-1] if wrong else self.server.content
         if how == "endless":
@@ -77,7 +98,9 @@ class Handler(BaseHTTPRequestHandler):
                 while not self.server.release.is_set():
                     self.wfile.write(content)
             return None
-        compressed = how == "compressing" and "gzip" in self.headers["Accept-Encoding"]
+        compressed = how in ("packing", "x-packing") or (
+            how == "compressing" and "gzip" in self.headers["Accept-Encoding"]
+        )
         if compressed:
             content = gzip.compress(content)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and how != "no-ranges" else 0
@@ -88,8 +111,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if compressed:
-            self.send_header("Content-Encoding", "gzip")
+        if compressed or how in ("gzip", "x-gzip"):  # the latter say so of the file as it is
+            self.send_header("Content-Encoding", "x-gzip" if how.startswith("x-") else "gzip")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:]
@@ -179,6 +202,42 @@ def test_a_redirect_is_followed(server: Server, tmp_path: Path) -> None:
     assert (tmp_path / "file.npz").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("how", ["gzip", "x-gzip"])
+def test_a_file_that_its_server_calls_coded_arrives_as_it_is(how: str, tmp_path: Path) -> None:
+    packed = gzip.compress(CONTENT)
+    with serving(packed) as server:
+        wanted = entry(server.url(how)).model_copy(
+            update={"bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
+        )
+        retrieve(wanted, tmp_path / "file.npz", pause=0)
+    assert (tmp_path / "file.npz").read_bytes() == packed
+
+
+@pytest.mark.parametrize("how", ["packing", "x-packing"])
+def test_a_file_that_its_server_packs_unasked_is_unpacked(how: str, server: Server, tmp_path: Path) -> None:
+    retrieve(entry(server.url(how)), tmp_path / "file.npz", pause=0)
+    assert (tmp_path / "file.npz").read_bytes() == CONTENT
+    assert left(tmp_path) == {"file.npz"}
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("no-address", "it leads to an address that cannot be fetched"),
+        ("no-host", "it leads to an address that cannot be fetched"),
+        ("disk", "it leads to an address that cannot be fetched"),
+        ("circle", "it leads from one address to the next without an end"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_sentence(how: str, sentence: str, server: Server, tmp_path: Path) -> None:
+    assert sentence in refusal(server.url(how), path=tmp_path / "file.npz")
+
+
+def test_a_server_that_drips_is_given_up(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("am.data.retrieve.WINDOW", 0.5)
+    assert "less than 1000 bytes a second came in 0.5 s" in refusal(server.url("drip"), path=tmp_path / "file.npz")
+
+
 def test_a_file_that_is_there_but_wrong_is_fetched_anew(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.npz").write_bytes(CONTENT[:-1])
     retrieve(entry(server.url("good")), tmp_path / "file.npz", pause=0)
@@ -191,10 +250,11 @@ def test_progress_is_reported(
     monkeypatch.setattr("am.data.retrieve.REPORT_EVERY", len(CONTENT) // 4)
     caplog.set_level(logging.INFO, logger="am")
     retrieve(entry(server.url("good")), tmp_path / "file.npz", pause=0)
-    assert caplog.messages == [
-        *(f"file.npz: {megabytes} MB have arrived" for megabytes in (0.1, 0.3, 0.4, 0.5)),
-        f"file.npz: fetched from {server.url('good')}",
-    ]
+    *progress, last = caplog.messages
+    assert last == f"file.npz: fetched from {server.url('good')}"
+    arrived = [float(re.fullmatch(r"file\.npz: (\S+) MB have arrived", line)[1]) for line in progress]  # type: ignore[index]
+    quarters = [len(CONTENT) / 1e6 * part / 4 for part in (1, 2, 3, 4)]  # a report is at most a piece late
+    assert all(quarter - 0.05 <= size < quarter + 0.12 for quarter, size in zip(quarters, arrived, strict=True))
 
 
 # -- what is resumed -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import requests
+from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError, ReadTimeoutError
 
 from am.data.registry import RemoteFile
 from am.results.files import atomic
@@ -24,6 +26,8 @@ ATTEMPTS = 3
 """Tries of each address."""
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
+SLOWEST, WINDOW = 1000, 60.0
+"""Bytes a second that must come, on the mean over so many seconds."""
 REPORT_EVERY = 1 << 25
 """Bytes between two reports of progress."""
 _PIECE = 1 << 16
@@ -111,31 +115,42 @@ def _copy(entry: RemoteFile, local: Path, path: Path) -> str | None:
 def _attempt(entry: RemoteFile, url: str, part: Path) -> tuple[str, bool]:
     """Ask once: what went wrong (nothing, if empty), and whether asking again would be in vain."""
     try:
-        _download(entry, url, part)
+        coding = _download(entry, url, part)
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
+        return f"{url}: it leads to an address that cannot be fetched ({_words(error)})", True
+    except requests.TooManyRedirects:
+        return f"{url}: it leads from one address to the next without an end", True
     except requests.RequestException as error:
         status = 0 if error.response is None else error.response.status_code
         # A server may be slow (408) or ask for patience (429); what else it refuses, it will refuse again.
         return f"{url}: {_reason(error)}", 400 <= status < 500 and status not in (408, 429)
+    except (HTTPError, ValueError) as error:  # which requests lets pass for some addresses
+        return f"{url}: it leads to an address that cannot be fetched ({_words(error)})", True
     fault = entry.fault(part)
+    if fault is not None and coding in ("gzip", "x-gzip") and _unpacked(entry, part):
+        fault = None  # the server packed the file on its way, although it was asked not to
     if fault is None:
         return "", True
     part.unlink()
     return f"{url}: what it sent {fault}", False
 
 
-def _download(entry: RemoteFile, url: str, part: Path) -> None:
-    """Append to ``part`` what is missing."""
+def _download(entry: RemoteFile, url: str, part: Path) -> str:
+    """Append to ``part`` what is missing, byte for byte as it comes; returns what the server calls its coding.
+
+    A coding is not undone: servers often call that of the file itself so, and the registered file is the coded one.
+    """
     have = part.stat().st_size if part.exists() else 0
     # Without this a server may compress, and the ranges would be those of the compressed file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is missing, or what is there is wrong: the check tells
+            return ""  # nothing is missing, or what is there is wrong: the check tells
         if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
             raise requests.HTTPError(f"answered {answer.status_code} {answer.reason}", response=answer)
         resumes = answer.status_code == requests.codes.partial_content
         with part.open("ab" if resumes else "wb") as file:
-            for piece in answer.iter_content(_PIECE):
+            for piece in _pieces(answer):
                 file.write(piece)
                 size = file.tell()
                 if size // REPORT_EVERY > (size - len(piece)) // REPORT_EVERY:
@@ -143,6 +158,51 @@ def _download(entry: RemoteFile, url: str, part: Path) -> None:
                 if entry.bytes is not None and size > entry.bytes:
                     break  # it need not fill the disk to be wrong
             os.fsync(file.fileno())
+        return answer.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _pieces(answer: requests.Response) -> Iterator[bytes]:
+    """The bytes of an answer as they come, at a least pace."""
+    since, size = time.monotonic(), 0
+    try:
+        while piece := answer.raw.read1(_PIECE, decode_content=False):
+            yield piece
+            size += len(piece)
+            passed = time.monotonic() - since
+            if passed > WINDOW:
+                if size < SLOWEST * passed:
+                    raise requests.Timeout(f"less than {SLOWEST} bytes a second came in {WINDOW:g} s")
+                since, size = time.monotonic(), 0
+    except ReadTimeoutError as error:
+        raise requests.ConnectionError(error) from error
+    except (ProtocolError, IncompleteRead) as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+
+
+def _unpacked(entry: RemoteFile, part: Path) -> bool:
+    """Put what the bytes of ``part`` stand for in their place, if that is the registered file."""
+    plain = part.with_name(f"{part.name}.plain")
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        with part.open("rb") as packed, plain.open("wb") as file:
+            while piece := packed.read(_PIECE):
+                while piece:
+                    file.write(unpack.decompress(piece, _PIECE))
+                    piece = unpack.unconsumed_tail
+                if entry.bytes is not None and file.tell() > entry.bytes:
+                    return False
+        if entry.fault(plain) is not None:
+            return False
+        plain.replace(part)
+        return True
+    except zlib.error:
+        return False
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _reason(error: OSError) -> str:
@@ -152,6 +212,8 @@ def _reason(error: OSError) -> str:
             return "the proxy cannot be reached"
         case requests.exceptions.SSLError():
             return "no secure connection can be made"
+        case requests.Timeout() if f"{SLOWEST} bytes" in str(error):
+            return str(error)
         case requests.Timeout():
             return "no answer in time"
         case requests.exceptions.ChunkedEncodingError():
@@ -160,7 +222,7 @@ def _reason(error: OSError) -> str:
             return "cannot be reached"
         case requests.ConnectionError() if "Read timed out" in str(error):
             return "no more came in time"
-    return (error.strerror or "").lower() or " ".join(str(error).split()) or type(error).__name__
+    return (error.strerror or "").lower() or _words(error) or type(error).__name__
 
 
 @contextmanager
