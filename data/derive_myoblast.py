@@ -1,10 +1,10 @@
 """Derives the myoblast time course that the library carries from the package that its measurements come in.
 
-    am retrieve --source myoblast --file r-bioc-hsmmsinglecell_1.18.0-1_all.deb --out DEB
-    python data/derive_myoblast.py DEB packages/am/src/am/datasets/myoblast.h5ad
+    python data/derive_myoblast.py SOURCE packages/am/src/am/datasets/myoblast.h5ad
 
-Needs pyreadr, which nothing else here does: `pip install pyreadr`. What is done to the measurements is said in
-packages/am/src/am/datasets/myoblast.md.
+SOURCE is the tarball of Bioconductor's HSMMSingleCell, or the Debian package of it. Needs pyreadr, which nothing else
+here does: `pip install pyreadr`. packages/am/src/am/datasets/myoblast.md says where both are, which hash was checked,
+and what is done to the measurements.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ def members(deb: bytes) -> dict[str, bytes]:
     return found
 
 
-def tables(deb: Path) -> dict[str, pd.DataFrame]:
+def tables(source: Path) -> dict[str, pd.DataFrame]:
     """The R data frames in the package, by name."""
-    archive = members(deb.read_bytes())["data.tar.xz"]
+    content = source.read_bytes()
+    archive = members(content)["data.tar.xz"] if content.startswith(b"!<arch>") else content
     frames = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar, tempfile.TemporaryDirectory() as folder:
         for member in tar:

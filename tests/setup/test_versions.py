@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -20,6 +21,8 @@ LIBRARY = ROOT / "packages/am"
 PYTHON = "3.11"
 # What conda calls a package, where that is not its name in requirements.in.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+# What the channels have in older versions only, with the newest that their pages listed in mid 2026.
+OLD_ON_CONDA = {"torchdiffeq": "0.2.2", "geomloss": "0.2.6"}
 # Parts of the conda environment that are no requirement of the project.
 CONDA_ALONE = {"python", "pip"}
 
@@ -67,6 +70,29 @@ def test_conda_installs_the_locked_versions(wanted: dict[str, Requirement], lock
     versions = {name: Version(version) for name, version in conda.items() if name not in CONDA_ALONE}
     versions |= {r.name: Version(str(r.specifier).removeprefix("==")) for r in map(Requirement, pip)}
     assert versions == {CONDA.get(name, name): locked[name] for name in wanted}
+
+
+def test_conda_is_not_asked_for_what_it_does_not_have() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    plain = dict(entry.split("=") for entry in environment["dependencies"] if isinstance(entry, str) and "=" in entry)
+    asked = {name: plain[name] for name in OLD_ON_CONDA.keys() & plain.keys()}
+    assert {name for name, version in asked.items() if Version(version) > Version(OLD_ON_CONDA[name])} == set()
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Where packages come from is a matter of each machine's own settings; the index of torch for CPUs is public."""
+    hosts = ["deb" + "ian.org", "py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com"]
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in run.stdout.split("\0") if name]
+    assert len(files) > 100
+    found = {
+        (str(file.relative_to(ROOT)), host)
+        for file in files
+        if file.is_file()
+        for host in hosts
+        if host.encode() in file.read_bytes()
+    }
+    assert found == set()
 
 
 def declared() -> dict[str, Requirement]:

@@ -364,7 +364,9 @@ def test_a_wrong_content_is_refused_and_thrown_away(server: Server, tmp_path: Pa
 
 def test_no_more_is_stored_than_the_file_may_hold(server: Server, tmp_path: Path) -> None:
     sentence = refusal(server.url("endless"), path=tmp_path / "file.npz")
-    assert f"what it sent has {len(CONTENT) + 65_536} bytes, expected {len(CONTENT)}" in sentence
+    found = re.search(rf"what it sent has (\d+) bytes, expected {len(CONTENT)}", sentence)
+    assert found is not None, sentence
+    assert int(found[1]) <= len(CONTENT) + 65_536
     assert left(tmp_path) == set()
 
 
