@@ -315,7 +315,7 @@ def test_files_that_are_not_what_they_should_be_are_refused(folder: Path, monkey
     path = folder / "val_rna.npz"
     for content in (b"", b"junk"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no npz file with the arrays X and ts"):
+        with pytest.raises(DataError, match="not a whole npz file"):
             embryoid_mini.DATASET(embryoid_mini.Settings()).population()
     path.write_bytes(myoblast.FILE.read_bytes()[:-1])
     monkeypatch.setattr(myoblast, "FILE", path)
@@ -361,7 +361,7 @@ def test_action_matching_brings_cells_that_it_never_saw_to_the_next_time(name: s
         ({"X": np.zeros(len(STEPS))}, "no cells with a time each"),
         ({"X": np.zeros((len(STEPS), 8), complex)}, "X of complex128"),
         ({"X": np.full((len(STEPS), 8), "a")}, "X of <U1"),
-        ({"X": np.full((len(STEPS), 8), None)}, "no npz file with the arrays X and ts .*allow_pickle=False"),
+        ({"X": np.full((len(STEPS), 8), None)}, "holds Python objects, not numbers"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, cells: Floats, arrays: Any, expected: str) -> None:
