@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property, partial
 from hashlib import sha256
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,23 @@ def fingerprint(value: Any) -> str:
     the global names that they use. Other objects count by their attributes; those that an object fills while it is used
     are left out if its class names them in ``not_fingerprinted``, or has them as cached properties.
     """
-    return _digest(value, ()).hex()
+    return _digest(value, {}).hex()
 
 
-def _digest(value: Any, above: tuple[int, ...]) -> bytes:
-    """``above`` are the objects that this one is a part of, so that one which holds itself ends."""
-    if id(value) in above:
-        return _hash("cycle", [str(above.index(id(value))).encode()])
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    inside = (*above, id(value))
-    return _hash(kind, [part if isinstance(part, bytes) else _digest(part, inside) for part in _parts(value, inside)])
+_Seen = dict[int, tuple[Any, bytes]]
+"""Objects by their ids, held so that no other takes one, with their digests: many functions close over the same."""
 
 
-def _parts(value: Any, inside: tuple[int, ...]) -> list[Any]:
+def _digest(value: Any, seen: _Seen) -> bytes:
+    if id(value) not in seen:
+        seen[id(value)] = value, _hash("cycle", [str(len(seen)).encode()])  # for parts that hold this again
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        parts = [part if isinstance(part, bytes) else _digest(part, seen) for part in _parts(value, seen)]
+        seen[id(value)] = value, _hash(kind, parts)
+    return seen[id(value)][1]
+
+
+def _parts(value: Any, seen: _Seen) -> list[Any]:
     """Bytes, and values that a value is made of, in an order that no process changes."""
     if value is None or isinstance(value, str | bytes | int | float | complex):
         return [repr(value).encode()]
@@ -50,12 +54,14 @@ def _parts(value: Any, inside: tuple[int, ...]) -> list[Any]:
     if isinstance(value, BaseModel):
         return [value.model_dump(mode="json")]
     if isinstance(value, Mapping):
-        keyed = sorted(((_digest(key, inside), item) for key, item in value.items()), key=lambda pair: pair[0])
+        keyed = sorted(((_digest(key, seen), item) for key, item in value.items()), key=lambda pair: pair[0])
         return [part for pair in keyed for part in pair]
     if isinstance(value, set | frozenset):
-        return sorted(_digest(item, inside) for item in value)
+        return sorted(_digest(item, seen) for item in value)
     if isinstance(value, list | tuple):
         return list(value)
+    if isinstance(value, ModuleType | BuiltinFunctionType):
+        return [value.__name__]
     if isinstance(value, CodeType):
         return [value.co_code, value.co_names, value.co_varnames, value.co_consts]
     if isinstance(value, FunctionType):
