@@ -152,6 +152,7 @@ def _download(entry: RemoteFile, url: str, part: Path) -> str:
         with part.open("ab" if resumes else "wb") as file:
             for piece in _pieces(answer):
                 file.write(piece)
+                file.flush()  # what has come survives a kill
                 size = file.tell()
                 if size // REPORT_EVERY > (size - len(piece)) // REPORT_EVERY:
                     log.info("%s: %.1f MB have arrived", part.stem, size / 1e6)
