@@ -51,8 +51,8 @@ archive: $(READY)  ## a finished run in one file for reviewers, results/action-m
 	am archive --project config --scale $(SCALE) --results $(RESULTS) --out results/action-matching-$(SCALE).zip
 
 .PHONY: test
-test: lint  ## every check but the slow ones
-	@pytest -m "not slow"
+test: lint  ## every check but the slow ones, on all cores up to four
+	@OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
 
 .PHONY: test-slow
 test-slow: $(READY)  ## the checks that take minutes to hours
