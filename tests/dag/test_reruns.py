@@ -66,7 +66,8 @@ def test_a_run_that_is_taken_out_is_read_no_more_and_costs_the_workflow_nothing(
     run = changed.snakemake()
     assert run.returncode == 0, run.stdout
     assert "no_dynamics" not in (changed.folder / "results/tiny/tables/tiny.csv").read_text()
-    told = changed.call("am", "verify", *"--project config --scale tiny --results results/tiny --out v.html".split())
+    about = ("--project", "config", "--scale", "tiny", "--results", "results/tiny")
+    told = changed.call("am", "verify", *about, "--out", "v.html")
     assert told.returncode == 0, told.stdout
     assert "settings ask for no such run and seed (and 2 more like it)" in told.stdout
     verdict = pd.read_csv(changed.folder / "v.csv").set_index("method")

@@ -361,11 +361,14 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
 ) -> None:
-    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings."""
+    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings.
+
+    What is not as recorded is left out, and the page says why. Exit status 1 then.
+    """
     from am.experiments import Project
     from am.steps.report import report as step
 
-    step(Project(project, {"scale": scale}), results, out)
+    _refuse_if(step(Project(project, {"scale": scale}), results, out))
 
 
 @app.command()

@@ -72,10 +72,16 @@ class Node:
                 pending += reversed(node.inputs)
 
     def told(self, but: str = "") -> list[str]:
-        """A sentence for each finding on the node and on all below it; of those below not of one, if asked."""
+        """A sentence for each finding on the node and on all below it, causes first: they lie below.
+
+        Parameters
+        ----------
+        but
+            A finding that counts on the node alone.
+        """
         return [
             f"{_shown(node.path)} is {finding}"
-            for node in self.walk()
+            for node in [*self.walk()][::-1]
             for finding in node.findings
             if node is self or finding != but
         ]

@@ -91,8 +91,7 @@ class Records:
         """
         root = self._explainer.node(file)
         self.gone |= {node.path for node in root.walk() if node.sha256 is None} - {file}
-        # Causes first: what was touched lies below what was made of it.
-        return [*root.told(but=MISSING)[::-1], *_not_beside(root)]
+        return [*root.told(but=MISSING), *_not_beside(root)]
 
     def faults_of_results(self, experiment: ResolvedExperiment, files: Iterable[Path]) -> dict[str, list[str]]:
         """The same of the results of an experiment, by run; nothing of runs that are as recorded.
