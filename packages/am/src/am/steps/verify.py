@@ -106,13 +106,10 @@ def judged(
     judgements = judge(title, summary, labels, experiment.published, experiment.scale)
     distrusted = {run_of(file) for file in files} - {FLOOR} if FLOOR in faults else set(faults)
     controls = [label.title for label in labels if label.control and label.method in distrusted]
+    shown = [replace(one, controls=_said(one.controls, controls)) for one in judgements]
     return [
-        replace(
-            one,
-            controls=_said(one.controls, controls),
-            **(_without_verdict(faults.get(one.method) or faults[FLOOR]) if one.method in distrusted else {}),
-        )
-        for one in judgements
+        _without_verdict(one, faults.get(one.method) or faults[FLOOR]) if one.method in distrusted else one
+        for one in shown
     ]
 
 
@@ -121,9 +118,9 @@ def _tell_of(files: Sequence[Path], what: str) -> None:
         log.warning("%s %s", files[0], what + f" (and {len(files) - 1} more like it)" * (len(files) > 1))
 
 
-def _without_verdict(faults: Sequence[str]) -> dict[str, Verdict | str]:
+def _without_verdict(one: Judgement, faults: Sequence[str]) -> Judgement:
     more = f" And {len(faults) - 1} more like it." if len(faults) > 1 else ""
-    return {"verdict": Verdict.NOT_AS_RECORDED, "why": f"{faults[0]}.{more}"}
+    return replace(one, verdict=Verdict.NOT_AS_RECORDED, why=f"{faults[0]}.{more}")
 
 
 def _said(shown: str, controls: Sequence[str]) -> str:
