@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -388,17 +389,20 @@ def verify(
     out: OutOption,
     kept: Annotated[Path, typer.Option(help="Folder of committed metrics of other scales.")] = Path("results/expected"),
 ) -> None:
-    """Say, number by number, whether the published result holds: verdict.html, .md and .csv."""
+    """Say, number by number, whether the published result holds: verdict.html, .md and .csv.
+
+    Only the runs and seeds of the settings are read. Each result is checked against its record, as `am explain` does; a
+    row that is not as recorded says so and has no verdict. Exit status 1 then.
+    """
     from rich.console import Console
 
     from am.experiments import Project
     from am.results.verdicts import for_terminal
-    from am.steps.verify import results_in
     from am.steps.verify import verify as step
 
-    resolved = Project(project, {"scale": scale})
-    metrics = {name: results_in(results / name) for name in resolved.experiments}
-    Console().print(for_terminal(step(resolved, metrics, kept, out)))
+    judgements, faults = step(Project(project, {"scale": scale}), results, kept, out)
+    Console().print(for_terminal(judgements))
+    _refuse_if(faults)
 
 
 @app.command()
@@ -408,11 +412,14 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
 ) -> None:
-    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings."""
+    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings.
+
+    What is not as recorded is left out, and the page says why. Exit status 1 then.
+    """
     from am.experiments import Project
     from am.steps.report import report as step
 
-    step(Project(project, {"scale": scale}), results, out)
+    _refuse_if(step(Project(project, {"scale": scale}), results, out))
 
 
 @app.command()
@@ -444,7 +451,8 @@ def review(
 ) -> None:
     """Recompute tables, verdicts and figures from committed metrics, without training; compare with their references.
 
-    Exit status 1 where a claim that should hold does not, or a number is not the one of the reference.
+    Each experiment is told of as it is done, with the hash of its files. Exit status 1 where a claim that should hold
+    does not, or a number is not the one of the reference; the sentence then names the files that are not as committed.
     """
     from rich.console import Console
 
@@ -510,6 +518,15 @@ def explain(
         console.print(step.as_tree(root), highlight=False)
         console.print(step.summary(root), highlight=False, markup=False)
     raise typer.Exit(int(any(node.findings for node in root.walk())))
+
+
+def _refuse_if(faults: Sequence[str]) -> None:
+    """Tell what is not as recorded, and end with exit status 1."""
+    for fault in faults:
+        typer.echo(f"FAULT: {fault}", err=True)
+    if faults:
+        typer.echo("am: not all is as recorded; delete what is named, and the workflow makes it again", err=True)
+        raise typer.Exit(1)
 
 
 def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:
