@@ -143,3 +143,12 @@ def test_processes_that_were_started_by_the_first_leave_the_word_to_it(
             cli.main()
         assert stop.value.code == 1
         assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("command", ["methods", "fit --help", "--help"])
+def test_without_docstrings_commands_run(command: str) -> None:
+    """As python -OO has it; what they tell of a method is empty then."""
+    program = f"import sys; from am import cli; sys.argv = ['am', *{command.split()}]; cli.main()"
+    run = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "am" in run.stdout
