@@ -37,7 +37,7 @@ from am.runs import build_method, step_digest
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch
-from am.training.loop import Trained, train
+from am.training.loop import Trained
 
 log = logging.getLogger(__name__)
 
@@ -182,11 +182,9 @@ class _Fitting:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(key, "weights"))
             network = self.learner.build(path, generator(key, "build"))
-        trained = train(
+        trained = self.learner.train(
             network,
-            self.learner.loss,
             path,
-            self.learner.settings.training,
             key=key,
             state=self.state / self.digest[:16] / digest(key)[:16],
             digest=self.digest,
