@@ -27,7 +27,7 @@ N, TIMES = 40, (0.0, 0.3, 1.0)
 SMALL = {
     **{"width": 8, "depth": 2, "iterations": 5, "batch_size": 32, "boundary_batch_size": 32, "snapshots": 1},
     **{"warmup": 0, "time_steps": 20, "steps": 20},
-    **{"waves": 8, "degree": 3, "draws": 200, "gram_draws": 200},
+    **{"waves": 8, "degree": 3, "draws": 200},
 }
 
 

@@ -62,7 +62,7 @@ class Moving(Squeezed):
 
 @pytest.mark.parametrize("path", [Squeezed(), Moving()])
 def test_linear_fields_between_gaussians_are_found_exactly(path: Squeezed) -> None:
-    model = am.ClosedFormActionMatching(**PLAIN, degree=3, draws=40, gram_draws=40).fit(path)
+    model = am.ClosedFormActionMatching(**PLAIN, degree=3, draws=40).fit(path)
     time = torch.linspace(0, 1, 50, dtype=torch.float64)
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(
@@ -73,7 +73,7 @@ def test_linear_fields_between_gaussians_are_found_exactly(path: Squeezed) -> No
 def test_the_drift_of_a_diffusion_has_the_score_in_it() -> None:
     """N(m_t, Sigma_t) as the law of dx = u dt + sigma dW: u = v + sigma^2 / 2 grad log q."""
     path, sigma = Squeezed(), 0.6
-    settings = {**PLAIN, "degree": 12, "draws": 40, "gram_draws": 40}
+    settings = {**PLAIN, "degree": 12, "draws": 40}
     model = am.ClosedFormEntropicActionMatching(**settings, sigma=sigma).fit(path)
     time = torch.linspace(0, 1, 50, dtype=torch.float64)
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -102,7 +102,7 @@ def test_a_known_growth_rate_is_found() -> None:
     growth = 1e4  # motion is dear, so mass is made where it is
     path = Growing()
     model = am.ClosedFormUnbalancedActionMatching(
-        growth=growth, waves=0, quadratic_up_to=0, ridges=(1e-13,), draws=20_000, gram_draws=20_000, degree=2
+        growth=growth, waves=0, quadratic_up_to=0, ridges=(1e-13,), draws=20_000, degree=2
     ).fit(path)
     at = torch.tensor([[0.0], [1.0]])
     for time in (0.1, 0.5, 0.9):

@@ -42,16 +42,25 @@ def test_gradients_and_laplacians_of_features_are_exact() -> None:
     for m in range(one.number):
         at = x.clone().requires_grad_()
         (slope,) = torch.autograd.grad(one.values(at)[:, m].sum(), at, create_graph=True, materialize_grads=True)
-        torch.testing.assert_close(one.jacobian(x)[:, :, m], slope.detach())
+        coefficients = torch.eye(one.number, dtype=torch.float64)[[m] * len(x)]
+        torch.testing.assert_close(one.gradient(x, coefficients), slope.detach())
         bend = laplacian(slope, at) if slope.requires_grad else torch.zeros(len(x), dtype=torch.float64)
         torch.testing.assert_close(one.laplacians(x)[:, m], bend.detach())
 
 
-def test_sums_of_features_have_the_gradients_of_their_jacobian() -> None:
+def jacobian(one: SpaceFeatures, x: Tensor) -> Tensor:
+    """(n, d, M), feature by feature."""
+    unit = torch.eye(one.number, dtype=torch.float64)
+    return torch.stack([one.gradient(x, unit[[m] * len(x)]) for m in range(one.number)], 2)
+
+
+def test_slopes_and_products_of_gradients_are_those_of_single_features() -> None:
     x, v, one = points(), points(8)[:7] + 1, features()
+    slopes = jacobian(one, x)
     c = torch.randn(7, one.number, generator=generator("c"), dtype=torch.float64)
-    torch.testing.assert_close(one.gradient(x, c), torch.einsum("ndm,nm->nd", one.jacobian(x), c))
-    torch.testing.assert_close(one.along(x, v), torch.einsum("ndm,nd->nm", one.jacobian(x), v))
+    torch.testing.assert_close(one.gradient(x, c), torch.einsum("ndm,nm->nd", slopes, c))
+    torch.testing.assert_close(one.along(x, v), torch.einsum("ndm,nd->nm", slopes, v))
+    torch.testing.assert_close(one.gram(x), torch.einsum("ndk,ndl->kl", slopes, slopes))
 
 
 def test_polynomials_of_time_are_orthonormal_and_their_slopes_exact() -> None:

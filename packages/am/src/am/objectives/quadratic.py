@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from am.objectives.path import TimeWeight
-from am.potentials.linear import SpaceFeatures, legendre
+from am.potentials.linear import legendre
 
 
 class Moments(NamedTuple):
@@ -46,12 +46,6 @@ class Moments(NamedTuple):
 def mean_moments(parts: Sequence[Moments]) -> Moments:
     """Means over parts of equally many points."""
     return Moments(*(torch.stack(part).mean(0) for part in zip(*parts, strict=True)))
-
-
-def gram(features: SpaceFeatures, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of products of gradients and of values at (n, d) points: (M, M), twice."""
-    jacobian, values = features.jacobian(z).flatten(0, 1), features.values(z)
-    return jacobian.T @ jacobian / len(z), values.T @ values / len(z)
 
 
 @dataclass(frozen=True)

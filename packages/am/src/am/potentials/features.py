@@ -12,7 +12,7 @@ class FeatureSettings(Settings):
 
     waves: NonNegativeInt = Field(default=100, description="random cosines of space")
     bandwidths: tuple[PositiveFloat, ...] = Field(
-        default=(0.5, 1.0),
+        default=(0.5,),
         min_length=1,
         description="lengths over which waves change, in units of the spread of all coordinates together; waves are "
         "dealt out to them in turn",
@@ -23,14 +23,14 @@ class FeatureSettings(Settings):
     degree: NonNegativeInt | None = Field(
         default=None,
         description="of the polynomials of time on each interval between snapshots; 3 where there are snapshots and "
-        "11 where there are none, if it is not set",
+        "8 where there are none, if it is not set",
     )
 
     def degree_for(self, intervals: int) -> int:
         """The degree on each of so many intervals."""
         if self.degree is not None:
             return self.degree
-        return 11 if intervals == 1 else 3
+        return 8 if intervals == 1 else 3
 
 
 class SolvingSettings(Settings):
@@ -41,8 +41,7 @@ class SolvingSettings(Settings):
         description="Gauss-Legendre nodes of time on each interval; three more than three times the degree, if it is "
         "not set",
     )
-    draws: PositiveInt = Field(default=8000, description="points at each node, for what the loss is linear in")
-    gram_draws: PositiveInt = Field(default=2000, description="points at each node, for what it is quadratic in")
+    draws: PositiveInt = Field(default=10_000, description="points at each node")
     folds: PositiveInt = Field(default=5, ge=2, description="parts of the cells, or of the draws, held out in turn")
     ridges: tuple[PositiveFloat, ...] = Field(
         default=tuple(10.0**power for power in range(-9, 1)),

@@ -63,17 +63,28 @@ class SpaceFeatures(nn.Module):
         waves = torch.cos(self._angles(z)) / self._lengths
         return torch.cat([z.new_ones(len(z), self.constant), z, products, waves], 1)
 
-    def jacobian(self, z: Tensor) -> Tensor:
-        """Gradient of each feature: (n, d) -> (n, d, M)."""
+    @property
+    def _directions(self) -> Tensor:
+        return self.frequencies / self._lengths[:, None]
+
+    def _polynomial_jacobian(self, z: Tensor) -> Tensor:
+        """Gradients of all features but waves: (n, d) -> (n, d, M - waves)."""
         n, d = z.shape
         linear = torch.eye(d, dtype=z.dtype, device=z.device).expand(n, d, d)
         products = z.new_zeros(n, d, len(self.first))
         feature = torch.arange(len(self.first), device=z.device)
         products[:, self.first, feature] += z[:, self.second]
         products[:, self.second, feature] += z[:, self.first]
-        directions = (self.frequencies / self._lengths[:, None]).T
-        waves = -torch.sin(self._angles(z))[:, None, :] * directions
-        return torch.cat([z.new_zeros(n, d, self.constant), linear, products, waves], 2)
+        return torch.cat([z.new_zeros(n, d, self.constant), linear, products], 2)
+
+    def gram(self, z: Tensor) -> Tensor:
+        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed."""
+        sines, directions = torch.sin(self._angles(z)), self._directions
+        others = self._polynomial_jacobian(z)
+        square = torch.einsum("ndk,ndl->kl", others, others)
+        mixed = -torch.einsum("dkm,md->km", (others.flatten(1).T @ sines).view(*others.shape[1:], -1), directions)
+        waves = (directions @ directions.T) * (sines.T @ sines)
+        return torch.cat([torch.cat([square, mixed], 1), torch.cat([mixed.T, waves], 1)])
 
     def laplacians(self, z: Tensor) -> Tensor:
         """Laplacian of each feature: (n, d) -> (n, M)."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from am.marginals.marginals import Marginals, MovingMarginals
 from am.marginals.snapshots import FULL_PLAN, SnapshotPath
 from am.objectives.path import TimeWeight
-from am.objectives.quadratic import Moments, Quadratic, Quadrature, gram, mean_moments
+from am.objectives.quadratic import Moments, Quadratic, Quadrature, mean_moments
 from am.potentials.features import SolvingSettings
 from am.potentials.linear import LinearAction
 from am.randomness import generator
@@ -35,11 +35,8 @@ from am.training.loop import Trained, TrainingError, only_run
 
 log = logging.getLogger(__name__)
 
-_CHUNK, _BATCH = 20_000, 512
+_CHUNK, _BATCH = 5_000, 512
 """Points whose features are held at once; as many where each chunk is coupled anew."""
-_ENTRIES = 2_000_000
-"""Entries of Jacobians that are held at once."""
-
 _Names = tuple[object, ...]
 """What random numbers are a function of."""
 
@@ -164,11 +161,11 @@ class _Solver:
 
     def _moments(self, path: Marginals, part: float, name: str) -> list[Moments]:
         """Of each interval, from a part of the draws."""
-        draws, few = (math.ceil(part * n) for n in (self.settings.draws, self.settings.gram_draws))
+        draws = math.ceil(part * self.settings.draws)
         found = []
         for k, rule in enumerate(self.rules):
             names = self.key, "moments", name, k
-            nodes = [self._node(path, time, draws, few, names) for time in rule.times().tolist()]
+            nodes = [self._node(path, time, draws, names) for time in rule.times().tolist()]
             gradients, products, values, laplacians, carried = map(torch.stack, zip(*nodes, strict=True))
             ends = torch.stack([self._values(path, time, draws, names) for time in (rule.begin, rule.end)])
             moments = Moments(gradients, products, values, laplacians, carried, ends)
@@ -177,22 +174,21 @@ class _Solver:
             found.append(moments)
         return found
 
-    def _node(self, path: Marginals, time: float, draws: int, few: int, names: _Names) -> tuple[Tensor, ...]:
+    def _node(self, path: Marginals, time: float, draws: int, names: _Names) -> tuple[Tensor, ...]:
         """Moments at one time, in their order."""
-        features, squares = self.features, list[Tensor]()
-        sums = torch.zeros(3, features.number, dtype=torch.float64)
-        left = few
+        features, form, m = self.features, self.form, self.features.number
+        squares, sums = torch.zeros(2, m, m, dtype=torch.float64), torch.zeros(3, m, dtype=torch.float64)
         for z, v in self._draw(path, time, draws, names):
-            sums[0] += features.values(z).sum(0)
-            if self.form.sigma:
+            values = features.values(z)
+            squares[0] += features.gram(z)
+            sums[0] += values.sum(0)
+            if form.growth:
+                squares[1] += values.T @ values
+            if form.sigma:
                 sums[1] += features.laplacians(z).sum(0)
             if v is not None:
                 sums[2] += features.along(z, v).sum(0)
-            parts = z[:left].split(max(1, _ENTRIES // (features.number * features.dimension)))
-            squares += [torch.stack(gram(features, part)) * len(part) for part in parts]
-            left = max(0, left - len(z))
-        gradients, products = torch.stack(squares).sum(0) / min(few, draws)
-        return gradients, products, *(sums / draws)
+        return *(squares / draws), *(sums / draws)
 
     def _values(self, path: Marginals, time: float, draws: int, names: _Names) -> Tensor:
         """Means of the features at an end of an interval, where the loss asks for them: (M,)."""
