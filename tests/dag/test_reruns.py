@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Iterable
 
+import pandas as pd
 import pytest
 
 from ..project import ProjectCopy
@@ -53,6 +55,35 @@ def test_comments_docstrings_and_layout_of_the_whole_library_count_for_nothing(c
         file.write_text(f"# A comment.\n\n{file.read_text()}# Another.\n")
     assert len(files) > 50
     assert again(changed) == set()
+
+
+def test_a_run_that_is_taken_out_is_read_no_more_and_costs_the_workflow_nothing(changed: ProjectCopy) -> None:
+    """Its results stay where they are, and so do those of a seed that nobody asks for."""
+    changed.edit(EXPERIMENT, "  no_dynamics: {}\n", "")
+    left = changed.folder / "results/tiny/tiny"
+    assert (left / "no_dynamics/seed0/metrics.csv").exists()
+    shutil.copytree(left / "am/seed1", left / "am/seed5")
+    run = changed.snakemake()
+    assert run.returncode == 0, run.stdout
+    assert "no_dynamics" not in (changed.folder / "results/tiny/tables/tiny.csv").read_text()
+    about = ("--project", "config", "--scale", "tiny", "--results", "results/tiny")
+    told = changed.call("am", "verify", *about, "--out", "v.html")
+    assert told.returncode == 0, told.stdout
+    assert "settings ask for no such run and seed (and 2 more like it)" in told.stdout
+    verdict = pd.read_csv(changed.folder / "v.csv").set_index("method")
+    assert "no_dynamics" not in verdict.index
+    assert verdict.loc["am", "seeds"] == 2
+
+
+def test_a_metric_that_was_edited_by_hand_ends_the_workflow_with_its_name(changed: ProjectCopy) -> None:
+    file = changed.folder / "results/tiny/tiny/am/seed0/metrics.csv"
+    file.write_text(file.read_text().replace("0.", "0.0", 1))
+    run = changed.snakemake()
+    assert run.returncode != 0
+    assert "results/tiny/tiny/am/seed0/metrics.csv is edited: it is not the file that was written" in run.stdout
+    file.unlink()
+    run = changed.snakemake()
+    assert run.returncode == 0, run.stdout
 
 
 CHANGES = {

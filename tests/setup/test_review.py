@@ -27,6 +27,10 @@ def faults(run: subprocess.CompletedProcess[str]) -> list[str]:
     return found
 
 
+def differences(clone: ProjectCopy) -> list[str]:
+    return (clone.folder / "results/verify/differences.txt").read_text().splitlines()
+
+
 def test_make_verify_reviews_the_committed_results() -> None:
     command = ["make", "--dry-run", "--no-print-directory", "verify"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
@@ -54,12 +58,13 @@ def test_one_number_that_was_changed_is_named(clone: ProjectCopy, which: int) ->
     row = table.index[-1]
     table.loc[row, "value"] += 0.01
     table.to_csv(file, index=False)
-    found = faults(clone.call("am", "review"))
+    (fault,) = faults(clone.call("am", "review"))
+    assert fault.startswith(f"FAULT: {table.loc[row, 'experiment']} (")
     where = ", ".join(str(table.loc[row, key]) for key in ("experiment", "method", "metric"))
-    assert any(fault.startswith(f"FAULT: {where}: mean is ") for fault in found)
+    assert any(number.startswith(f"{where}: mean is ") for number in differences(clone))
 
 
 def test_a_published_value_that_was_changed_is_named(clone: ProjectCopy) -> None:
     clone.edit("config/experiments/hydrogen.yaml", "value: 4.71e-2", "value: 4.71e-4")
-    found = faults(clone.call("am", "review"))
-    assert any(fault.startswith("FAULT: hydrogen, ald_ssm, mmd: published is 0.000471, ") for fault in found)
+    assert faults(clone.call("am", "review"))
+    assert any(number.startswith("hydrogen, ald_ssm, mmd: published is 0.000471, ") for number in differences(clone))

@@ -7,6 +7,7 @@
 from am.config import digest
 from am.data.registry import ARCHIVES, archive_name
 from am.runs import step_digest
+from am.steps.recorded import configured
 
 OUT = f"{PROJECT.results}/{PROJECT.scale}"
 SETTINGS = f"{OUT}/{{experiment}}/config.yaml"
@@ -57,13 +58,14 @@ def networks(wildcards):
     return [f"data/raw/{source}/{file}" for source, file in experiment(wildcards).data.evaluation.files]
 
 
-def every_run(pattern, experiment, trained=False, folder=None):
-    """Paths of a file that each run has with each seed; only of runs that train in the workflow, if asked."""
+def every_run(pattern, experiment, trained=False, own=False, folder=None):
+    """Paths of a file of each configured run and seed; only of runs that train, or that are no benchmarks, if asked."""
     training = [name for name, config in experiment.runs.items() if config.about.trained]
+    chosen = training if trained else experiment.runs if own else experiment.contestants
     return [
         f"{OUT}/{folder or experiment.name}/{name}/seed{seed}/{pattern}"
-        for name in (training if trained else experiment.contestants)
-        for seed in experiment.seeds
+        for name, seed in configured(experiment)
+        if name in chosen
     ]
 
 

@@ -5,6 +5,7 @@ rule tabulate_metrics:
     """Means over seeds with intervals, beside floor, controls, costs and published values."""
     input:
         metrics=lambda w: every_run("metrics.csv", experiment(w)),
+        costs=lambda w: every_run("provenance.json", experiment(w), own=True),
         floor=rules.measure_floor.output,
     output:
         multiext(

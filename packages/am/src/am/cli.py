@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,7 +55,7 @@ def methods() -> None:
     table = Table("name", "title", "what it is")
     for name in plugins.names("am.methods"):
         kind = plugins.load("am.methods", name).METHOD
-        table.add_row(name, kind.title, (kind.__doc__ or "").splitlines()[0])
+        table.add_row(name, kind.title, (kind.__doc__ or "").partition("\n")[0])
     Console().print(table)
 
 
@@ -78,12 +79,43 @@ def fit(
             "number for each time, as in 100,150,400."
         ),
     ] = "equal",
+    coupling: Annotated[
+        Literal["optimal", "unbalanced", "independent"] | None,
+        typer.Option(
+            help="How cells of neighbouring times are joined: optimal (optimal transport), unbalanced (the same, where "
+            "cells may also multiply and die) or independent (any two); unbalanced for uam and optimal for others when "
+            "left out."
+        ),
+    ] = None,
+    relaxation: Annotated[
+        float | None,
+        typer.Option(
+            help="What it costs an unbalanced coupling to make or lose a cell, as the squared distance that it rather "
+            "goes, in units of the spread of all cells; 1 when left out."
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Use only cells with this value in this column of obs; several values with commas between them; may "
+            "be repeated.",
+        ),
+    ] = None,
+    group_key: Annotated[
+        str | None,
+        typer.Option(help="Column of obs, such as a condition, each of whose values is fitted apart."),
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="YAML of the method's other settings; the default ones stand in settings.yaml.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write into; <name of the file>_am when left out.")
+        Path | None, typer.Option("--out", help="Folder to write into; <name of the file>_<method> when left out.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a fit in that folder: the files that it wrote, no others."),
+    ] = False,
     accelerator: AcceleratorOption = "auto",
     threads: ThreadsOption = 1,
     checkpoint_seconds: CheckpointOption = 30.0,
@@ -98,14 +130,18 @@ def fit(
     cells are a sample of what there is, their number tells nothing. With --masses both are absolute. Where the file has
     RNA velocity in the same basis, as obsm["velocity_pca"], obs["am_velocity_cosine"] is the cosine of both velocities.
 
-    Beside it appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv and provenance.json.
-    """
-    _use(threads)
-    from am.steps.fit import fit as step
+    Cells are fitted as one population, whatever their condition, batch or replicate: --where condition=wt chooses
+    some, and --group-key condition fits each value of a column apart. The copy holds all groups; cells that were not
+    chosen have no numbers there.
 
-    written = step(
+    Beside the copy appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv, provenance.json
+    and quality.csv; with --group-key in a folder for each group. quality.csv says how far from the next snapshot the
+    cells of each snapshot end, and how far without any dynamics: energy distances of the cells that were trained on.
+    """
+    from am.steps.fit_inputs import read_inputs, source_name
+
+    inputs = read_inputs(
         file,
-        Path(f"{file.stem}_am") if out is None else out,
         time_key,
         basis,
         method,
@@ -113,11 +149,27 @@ def fit(
         iterations=iterations,
         dimensions=dimensions,
         masses=_masses(masses),
+        coupling=coupling,
+        relaxation=relaxation,
+        where=where or (),
+        group_key=group_key,
         settings=settings,
+    )
+    _use(threads)
+    from am.steps.fit import fit as step
+
+    fitted = step(
+        inputs,
+        Path(f"{source_name(file)}_{method}") if out is None else out,
+        overwrite=overwrite,
         accelerator=accelerator,
         checkpoint_seconds=checkpoint_seconds,
     )
-    typer.echo(f"wrote {written[0]} and, beside it, {', '.join(path.name for path in written[1:])}")
+    copy, *others = fitted.files
+    typer.echo(f"wrote {copy} and, beside it, {', '.join(str(path.relative_to(copy.parent)) for path in others)}")
+    for sentence in fitted.words:
+        typer.echo(sentence)
+    typer.echo(fitted.summary)
 
 
 @app.command()
@@ -337,17 +389,20 @@ def verify(
     out: OutOption,
     kept: Annotated[Path, typer.Option(help="Folder of committed metrics of other scales.")] = Path("results/expected"),
 ) -> None:
-    """Say, number by number, whether the published result holds: verdict.html, .md and .csv."""
+    """Say, number by number, whether the published result holds: verdict.html, .md and .csv.
+
+    Only the runs and seeds of the settings are read. Each result is checked against its record, as `am explain` does; a
+    row that is not as recorded says so and has no verdict. Exit status 1 then.
+    """
     from rich.console import Console
 
     from am.experiments import Project
     from am.results.verdicts import for_terminal
-    from am.steps.verify import results_in
     from am.steps.verify import verify as step
 
-    resolved = Project(project, {"scale": scale})
-    metrics = {name: results_in(results / name) for name in resolved.experiments}
-    Console().print(for_terminal(step(resolved, metrics, kept, out)))
+    judgements, faults = step(Project(project, {"scale": scale}), results, kept, out)
+    Console().print(for_terminal(judgements))
+    _refuse_if(faults)
 
 
 @app.command()
@@ -357,11 +412,14 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
 ) -> None:
-    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings."""
+    """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings.
+
+    What is not as recorded is left out, and the page says why. Exit status 1 then.
+    """
     from am.experiments import Project
     from am.steps.report import report as step
 
-    step(Project(project, {"scale": scale}), results, out)
+    _refuse_if(step(Project(project, {"scale": scale}), results, out))
 
 
 @app.command()
@@ -393,7 +451,8 @@ def review(
 ) -> None:
     """Recompute tables, verdicts and figures from committed metrics, without training; compare with their references.
 
-    Exit status 1 where a claim that should hold does not, or a number is not the one of the reference.
+    Each experiment is told of as it is done, with the hash of its files. Exit status 1 where a claim that should hold
+    does not, or a number is not the one of the reference; the sentence then names the files that are not as committed.
     """
     from rich.console import Console
 
@@ -459,6 +518,15 @@ def explain(
         console.print(step.as_tree(root), highlight=False)
         console.print(step.summary(root), highlight=False, markup=False)
     raise typer.Exit(int(any(node.findings for node in root.walk())))
+
+
+def _refuse_if(faults: Sequence[str]) -> None:
+    """Tell what is not as recorded, and end with exit status 1."""
+    for fault in faults:
+        typer.echo(f"FAULT: {fault}", err=True)
+    if faults:
+        typer.echo("am: not all is as recorded; delete what is named, and the workflow makes it again", err=True)
+        raise typer.Exit(1)
 
 
 def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:

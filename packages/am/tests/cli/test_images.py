@@ -89,8 +89,8 @@ def test_every_task_goes_from_settings_to_a_metric(
     value = {}
     for name in methods:
         place = Path(name, "seed0")
-        given = ("--run", place / "config.yaml", "--data", "data.h5ad", "--seed", 0)
-        run("resolve", *about, "--run", name, "--out", place / "config.yaml")
+        given = ("--run", Path(name, "config.yaml"), "--data", "data.h5ad", "--seed", 0)
+        run("resolve", *about, "--run", name, "--out", Path(name, "config.yaml"))
         model: tuple[object, ...] = ()
         if name not in ("oracle", "no_dynamics", "condition_only"):
             model = ("--model", place / "model.safetensors")

@@ -50,9 +50,8 @@ def page(am: Any, tmp_path: Path) -> Path:
     table = pd.read_csv(KEPT / "laptop/tables/hydrogen.csv").iloc[[0, 0, 0]]
     table = table.assign(metric="mmd", title=list(VALUES), control=False, mean=list(VALUES.values()), seeds=3)
     (results / "tables").mkdir(parents=True)
-    table.to_csv(results / "tables/tiny.csv", index=False)
-    verdicts = pd.read_csv(KEPT / "verdict.csv")
-    verdicts.to_csv(results / "verdict.csv", index=False)
+    write_recorded(table, results / "tables/tiny.csv")
+    write_recorded(pd.read_csv(KEPT / "verdict.csv"), results / "verdict.csv")
     (results / "figures").mkdir()
     figure = results / "figures/tiny_times.png"
     Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(figure)
@@ -68,6 +67,11 @@ def page(am: Any, tmp_path: Path) -> Path:
     told = report(am, out)
     assert told.code == 0, told.err
     return out
+
+
+def write_recorded(table: pd.DataFrame, file: Path) -> None:
+    table.to_csv(file, index=False)
+    write_origin(file, origin([], "c0de"))
 
 
 def report(am: Any, page: Path) -> Any:
@@ -101,17 +105,44 @@ def test_without_a_verdict_it_says_what_to_run(am: Any, page: Path) -> None:
 def test_a_figure_that_is_not_as_recorded_is_left_out_with_a_sentence(am: Any, page: Path) -> None:
     figure = page.parent / "results/tiny/figures/tiny_times.png"
     Image.fromarray(np.ones((7, 9, 3), np.uint8)).save(figure)
-    assert report(am, page).code == 0
-    assert "it is not the file that was drawn" in page.read_text()
+    told = report(am, page)
+    assert told.code == 1
+    assert f"FAULT: {figure} is left out of the report: " in told.err
+    assert "tiny_times.png is edited: it is not the file that was written" in page.read_text()
     figure.write_bytes(b"<svg onload='alert(1)'/>")
     write_origin(figure, origin([], "c0de"))
-    assert report(am, page).code == 0
-    assert "it is no PNG file" in page.read_text()
+    assert report(am, page).code == 1
+    assert "tiny_times.png is no PNG file" in page.read_text()
+    sidecar(figure).write_text("[]")
+    assert report(am, page).code == 1
+    assert "tiny_times.png.provenance.json: not a record of provenance (not a mapping)" in page.read_text()
     sidecar(figure).unlink()
-    assert report(am, page).code == 0
+    assert report(am, page).code == 1
     text = page.read_text()
-    assert "tiny_times.png.provenance.json: no such record of provenance" in text
+    assert "tiny_times.png is unrecorded: nothing tells what made it" in text
     assert "<img" not in text
+
+
+@pytest.mark.parametrize("name", ["verdict.csv", "tables/tiny.csv"])
+def test_a_table_that_is_not_as_recorded_is_left_out_with_a_sentence(am: Any, page: Path, name: str) -> None:
+    file = page.parent / "results/tiny" / name
+    pd.read_csv(file).assign(mean=0.123456).to_csv(file, index=False)
+    told = report(am, page)
+    assert told.code == 1
+    assert f"{file} is left out of the report: " in told.err
+    text = page.read_text()
+    assert f"{file.name} is edited: it is not the file that was written" in text
+    assert "0.123" not in text
+
+
+def test_what_is_not_asked_for_is_no_part_of_it(am: Any, page: Path) -> None:
+    runs = page.parent / "results/tiny/tiny"
+    for left in ("am/seed5", "gone/seed0"):
+        (runs / left).mkdir(parents=True)
+        (runs / left / "provenance.json").write_text("no record")
+    (runs / "gone/config.yaml").write_text("of: another run")
+    assert report(am, page).code == 0
+    assert "another run" not in page.read_text()
 
 
 def test_a_cell_of_nothing_or_of_words_is_one_sentence(am: Any, page: Path) -> None:

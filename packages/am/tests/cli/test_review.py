@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,11 @@ def review(am: Any, *more: str) -> tuple[int, list[str], str]:
     outcome = am("review", "--kept", "kept", "--out", "made", *more)
     faults = [line.removeprefix("FAULT: ") for line in outcome.out.splitlines() if line.startswith("FAULT: ")]
     return outcome.code, faults, outcome.out
+
+
+def differences() -> list[str]:
+    """Each number that is not the one of its reference."""
+    return Path("made/differences.txt").read_text().splitlines()
 
 
 def test_the_same_metrics_give_the_same_tables_and_verdicts(project: Path, chain: Path, am: Any) -> None:
@@ -98,9 +105,14 @@ def test_one_number_that_is_another_is_named(project: Path, am: Any, factor: flo
     code, faults, _ = review(am)
     assert code == noticed
     assert bool(faults) is noticed
+    found = differences()
+    assert bool(found) is noticed
     if noticed:
-        assert any(fault.startswith(f"atom, am, {table.loc[0, 'metric']}: mean is ") for fault in faults)
-        assert all(", am, " in fault for fault in faults)  # and no other method
+        assert any(number.startswith(f"atom, am, {table.loc[0, 'metric']}: mean is ") for number in found)
+        assert all(", am, " in number for number in found)  # and no other method
+        assert faults == [
+            f"atom (tiny): {len(found)} numbers not as in the reference; git tracks none of the 8 files of it"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +128,9 @@ def test_neither_the_floor_nor_a_reference_may_change(project: Path, am: Any, fi
     table = pd.read_csv(file)
     table.loc[table.index[row], column] *= 1.01
     table.to_csv(file, index=False)
-    code, faults, _ = review(am)
-    assert code == 1
-    assert all(column in fault or "floor" in fault for fault in faults)
+    assert review(am)[0] == 1
+    assert differences()
+    assert all(column in number or "floor" in number for number in differences())
 
 
 def test_a_run_that_is_gone_is_named(project: Path, am: Any) -> None:
@@ -127,8 +139,9 @@ def test_a_run_that_is_gone_is_named(project: Path, am: Any) -> None:
     code, faults, printed = review(am)
     assert code == 1
     assert "not run" in printed
-    assert any(fault.startswith("atom, am, mmd: seeds is 0") for fault in faults)
-    assert any("verdict is not run" in fault for fault in faults)
+    assert len(faults) == 1
+    assert any(number.startswith("atom, am, mmd: seeds is 0") for number in differences())
+    assert any("verdict is not run" in number for number in differences())
 
 
 @pytest.mark.parametrize(
@@ -177,3 +190,92 @@ def test_results_of_what_there_is_not_are_refused(project: Path, am: Any) -> Non
     shutil.rmtree("kept/tiny/atmo")
     Path("kept/tiny/atom/floor.csv").unlink()
     assert am("review", "--kept", "kept", "--out", "made").sentence == "atom: there is no floor.csv beside its metrics"
+
+
+def commit(project: Path) -> None:
+    git = ("git", "-c", "user.email=a@example.org", "-c", "user.name=A")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "kept"]):
+        subprocess.run([*git, *words], cwd=project, check=True, capture_output=True)
+
+
+def halve(file: str, row: int) -> None:
+    table = pd.read_csv(file)
+    table.loc[row, "value"] /= 2
+    table.to_csv(file, index=False)
+
+
+def test_each_experiment_is_told_of_with_the_hash_of_its_files(
+    project: Path, am: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        review(am, "--accept")
+    files = sorted(Path("kept/tiny/atom").rglob("*.csv"))
+    lines = "".join(f"{sha256(file.read_bytes()).hexdigest()}  {file}\n" for file in files)
+    printed = f"1 of 1: atom (tiny), {len(files)} files with sha256 {sha256(lines.encode()).hexdigest()[:12]}, "
+    assert [line for line in caplog.messages if line.startswith(printed)]
+
+
+def test_tampering_is_told_by_file(project: Path, am: Any) -> None:
+    review(am, "--accept")
+    commit(project)
+    assert review(am)[:2] == (0, [])
+    both = [METRICS, METRICS.replace("/am/", "/oracle/")]
+    for file in both:
+        halve(file, 0)
+    code, faults, printed = review(am)
+    assert code == 1
+    hashes = [f"{file} (sha256 {sha256(Path(file).read_bytes()).hexdigest()[:12]})" for file in both]
+    start = f"atom (tiny): 2 files differ from what was committed: {', '.join(hashes)} -> {len(differences())} numbers"
+    assert faults == [start]
+    assert [f"    {number}" in printed for number in differences()] == [i < 5 for i in range(len(differences()))]
+    assert f"    and {len(differences()) - 5} more, in made/differences.txt" in printed
+
+
+def test_a_reference_or_a_published_value_that_was_changed_is_told_apart_from_metrics(project: Path, am: Any) -> None:
+    review(am, "--accept")
+    commit(project)
+    file = "kept/tiny/tables/atom.csv"
+    whole = Path(file).read_text()
+    table = pd.read_csv(file)
+    table.loc[2, "high"] *= 1.01
+    table.to_csv(file, index=False)
+    (fault,) = review(am)[1]
+    assert fault.startswith(f"atom (tiny): 1 file differs from what was committed: {file} (sha256 ")
+    assert fault.endswith(") -> 1 number")
+    Path(file).write_text(whole)
+    publish(project, value=2 * mean(project))
+    (fault,) = [one for one in review(am)[1] if "the claim needs" not in one]
+    assert fault.endswith("not as in the reference, though its 8 files are as committed")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [("seed", 0, "rows of seed0"), ("method", "oracle", "the run 'oracle'"), ("experiment", "other", "'other'")],
+)
+def test_metrics_of_something_else_have_no_verdict(project: Path, am: Any, column: str, value: Any, said: str) -> None:
+    review(am, "--accept")
+    pd.read_csv(METRICS).assign(**{column: value}).to_csv(METRICS, index=False)
+    code, faults, printed = review(am)
+    assert code == 1
+    assert faults[0].startswith(f"{METRICS} is misplaced: it holds ")
+    assert said in faults[0]
+    assert "not as recorded" in printed
+
+
+def test_metrics_that_nothing_asks_for_are_a_fault(project: Path, am: Any) -> None:
+    review(am, "--accept")
+    shutil.copytree("kept/tiny/atom/am/seed1", "kept/tiny/atom/am/seed5")
+    told = "it is not read, since atom has no such run and seed at the scale 'tiny'"
+    assert review(am)[:2] == (1, [f"kept/tiny/atom/am/seed5/metrics.csv: {told}"])
+
+
+@pytest.mark.parametrize("content", ["", "\0\0", "a,b\n1,2\n", "experiment,metric\n,\n"])
+@pytest.mark.parametrize("file", ["kept/verdict.csv", "kept/tiny/tables/atom.csv"])
+def test_a_reference_that_is_no_table_is_one_sentence(project: Path, am: Any, file: str, content: str) -> None:
+    review(am, "--accept")
+    Path(file).write_text(content)
+    told = am("review", "--kept", "kept", "--out", "made")
+    assert told.code == 1
+    assert told.err.splitlines()[-1].startswith(f"am: {file}: ")
+    if file.endswith("atom.csv"):
+        assert am("leaderboard", "--kept", "kept", "--out", "page.md").sentence.startswith(f"{file}: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 from am import plugins
-from am.config import ConfigError, parse
+from am.config import ConfigError, Settings, parse
 from am.marginals.gaussian import Gaussian
 from am.marginals.snapshots import SnapshotPath
-from am.methods.contract import Method, Prediction, TrainedMethod
+from am.methods.contract import Method, Prediction, PredictionError, TrainedMethod
 from am.randomness import generator
 from am.training.stream import Stream
 
@@ -146,3 +147,84 @@ def test_no_score_no_langevin() -> None:
 
     with pytest.raises(ConfigError, match="score of this data set is not known"):
         build("ald_true_score").sample(None, start(), TIMES, torch.Generator(), Unscored())
+
+
+# -- what is no prediction -----------------------------------------------------------------------------
+
+
+class Still(Method):
+    """Returns what a test tells it to."""
+
+    title = "still"
+
+    def __init__(self, settings: Any, x: Any = None, log_weight: Any = None, field: Any = None) -> None:
+        super().__init__(settings)
+        self.found, self.field = (x, log_weight), field
+
+    def sample(self, network: Any, start: Any, times: Any, generator: Any, truth: Any = None) -> Prediction:
+        x, log_weight = self.found
+        return x if isinstance(x, str) else Prediction(x, log_weight, 0)
+
+    def velocity(self, network: Any, time: Any, x: Any) -> Any:
+        return self.field
+
+    def growth_rate(self, network: Any, time: Any, x: Any) -> Any:
+        return self.field
+
+
+GOOD = torch.zeros(3, 20, 2)
+
+
+def with_number(shape: tuple[int, ...], value: float, *places: tuple[int, ...]) -> torch.Tensor:
+    numbers = torch.zeros(shape)
+    for place in places:
+        numbers[place] = value
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("x", "log_weight", "expected"),
+    [
+        ("words", None, "still: sample returned a str; a Prediction is needed"),
+        (GOOD.numpy(), None, "still: x is a ndarray; a tensor of the shape (3, 20, 2) is needed"),
+        (
+            GOOD[1:],
+            None,
+            "still: x has the shape (2, 20, 2); floating-point numbers of the shape (3, 20, 2) are needed",
+        ),
+        (GOOD.long(), None, "still: x is of torch.int64; floating-point numbers of the shape (3, 20, 2) are needed"),
+        (
+            with_number((3, 20, 2), torch.nan, (1, 4, 0), (1, 4, 1), (1, 7, 1), (2, 0, 0)),
+            None,
+            "still: x is not finite for 2 of 20 particles at t = 0.3",
+        ),
+        (with_number((3, 20, 2), torch.inf, (2, 0, 0)), None, "still: x is not finite for 1 of 20 particles at t = 1"),
+        (GOOD, torch.zeros(3), "still: log_weight has the shape (3,); floating-point numbers of the shape (3, 20) are"),
+        (
+            GOOD,
+            with_number((3, 20), torch.inf, (1, 3)),
+            "still: log_weight is not finite for 1 of 20 particles at t = 0.3",
+        ),
+    ],
+)
+def test_what_is_no_prediction_is_told_where_it_is_made(x: Any, log_weight: Any, expected: str) -> None:
+    method = Still(Settings(), x, log_weight)
+    with pytest.raises(PredictionError, match=re.escape(expected)):
+        method.sample(None, start(), TIMES, torch.Generator())
+
+
+def test_a_particle_may_lose_all_its_mass() -> None:
+    gone = with_number((3, 20), -torch.inf, (2, 5))
+    assert Still(Settings(), GOOD, gone).sample(None, start(), TIMES, torch.Generator()).log_weight is gone
+
+
+@pytest.mark.parametrize(("name", "needed"), [("velocity", "(20, 2)"), ("growth_rate", "(20,)")])
+def test_what_is_no_field_is_told_where_it_is_made(name: str, needed: str) -> None:
+    time, shape = torch.full((20,), 0.3), (20, 2) if name == "velocity" else (20,)
+    for field, expected in (
+        (torch.zeros(3), f"still: {name} has the shape (3,); floating-point numbers of the shape {needed} are needed"),
+        (torch.full(shape, torch.nan), f"still: {name} is not finite for 20 of 20 particles at t = 0.3"),
+    ):
+        with pytest.raises(PredictionError, match=re.escape(expected)):
+            getattr(Still(Settings(), field=field), name)(None, time, start())
+    assert getattr(Still(Settings()), name)(None, time, start()) is None

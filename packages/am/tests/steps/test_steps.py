@@ -122,16 +122,16 @@ def test_numbers_kept_from_other_scales_are_judged_as_theirs(chain: Path, atom: 
     )
 
     def judged(scale: str) -> list[tuple[str, str, int]]:
-        ours = [*atom.glob("*/seed*/metrics.csv")] if scale == "tiny" else [*atom.glob("oracle/seed*/metrics.csv")]
         project = Project(tmp_path / "config", {"scale": scale})
-        judgements = verify(project, {"atom": [*ours, atom / "floor.csv"]}, kept, tmp_path / "verdict.html")
+        judgements, faults = verify(project, chain / "results/tiny", kept, tmp_path / "verdict.html")
+        assert faults == []
         return [(one.experiment, one.method, one.seeds) for one in judgements if one.seeds]
 
     assert judged("tiny") == [("atom (tiny)", "am", 2), ("atom (paper)", "am", 1)]
     assert judged("few") == [("atom (paper)", "am", 1), ("atom (tiny)", "am", 1)]
     project = Project(tmp_path / "config", {"scale": "tiny"})
     with pytest.raises(ConfigError, match="no results of atom"):
-        verify(project, {"atom": []}, tmp_path / "nothing", tmp_path / "verdict.html")
+        verify(project, tmp_path / "none", tmp_path / "nothing", tmp_path / "verdict.html")
 
 
 def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_more(

@@ -54,7 +54,9 @@ class TimeCourse:
         return np.unique(self.time)
 
 
-def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | None = None) -> TimeCourse:
+def read_time_course(
+    path: Path, time_key: str, basis: str, dimensions: int | None = None, rows: NDArray[np.bool_] | None = None
+) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
     The file is an ``.h5ad`` of any version of anndata, or a Zarr store: a folder, or a zip file of one.
@@ -69,6 +71,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
         Key of ``obsm``, whose ``X_`` may be left out as in scanpy.
     dimensions
         Leading components to use; all when None.
+    rows
+        (n,) which of the cells to keep; all when None.
 
     Raises
     ------
@@ -94,6 +98,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     if embedding is None:
         has = ", ".join(sorted(keys)) or "none: try scanpy.pp.pca"
         raise DataError(f"{path}: obsm has no '{basis}'; it has: {has}")
+    if rows is not None:
+        names, column = names[rows], column[rows].reset_index(drop=True)
     what = f"{path}: the column '{time_key}' of obs"
     told = read_times(column, time_key, what)
     times, counts = np.unique(told.values, return_counts=True)
@@ -106,8 +112,8 @@ def read_time_course(path: Path, time_key: str, basis: str, dimensions: int | No
     if told.unit is not None:
         log.info("%s is read in %s", what, told.unit)
     _check_times(times, what)
-    x = _components(embedding, len(names), dimensions, f"{path}: {key}")
-    found = None if velocity is None else _arrows(velocity, x, f"{path}: {arrows}")
+    x = _components(embedding, rows, len(names), dimensions, f"{path}: {key}")
+    found = None if velocity is None else _arrows(velocity, rows, x, f"{path}: {arrows}")
     return TimeCourse(x, told.values, key, found, told.unit, [str(name) for name in names])
 
 
@@ -193,8 +199,8 @@ def _check_span(span: float, what: str) -> None:
         )
 
 
-def _arrows(velocity: Any, x: Points, what: str) -> Points:
-    arrows = _dense(velocity, what)
+def _arrows(velocity: Any, rows: NDArray[np.bool_] | None, x: Points, what: str) -> Points:
+    arrows = _kept(_dense(velocity, what), rows, what)
     if arrows.ndim != 2 or len(arrows) != len(x) or arrows.shape[1] < x.shape[1]:
         raise DataError(
             f"{what} has the shape {arrows.shape}, and {len(x)} cells by at least {x.shape[1]} components are needed; "
@@ -213,8 +219,18 @@ def _dense(values: Any, what: str) -> Points:
         raise DataError(f"{what} holds something that is not a number") from None
 
 
-def _components(embedding: Any, cells: int, dimensions: int | None, what: str) -> Points:
-    x = _dense(embedding, what)
+def _kept(x: Points, rows: NDArray[np.bool_] | None, what: str) -> Points:
+    if rows is None:
+        return x
+    if x.shape[:1] != rows.shape:
+        raise DataError(f"{what} has the shape {x.shape}, {len(rows)} cells by components are needed")
+    return x[rows]
+
+
+def _components(
+    embedding: Any, rows: NDArray[np.bool_] | None, cells: int, dimensions: int | None, what: str
+) -> Points:
+    x = _kept(_dense(embedding, what), rows, what)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or len(x) != cells or not x.shape[1]:
         raise DataError(f"{what} has the shape {x.shape}, {cells} cells by components are needed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -41,6 +41,10 @@ class Prediction:
     """Evaluations of the learned field (drift, score) that this took, each over all particles."""
 
 
+class PredictionError(ValueError):
+    """What a method returned is no prediction; its text names method, time and the shape that is needed."""
+
+
 class Method(ABC):
     """Learns from a path of marginals, then pushes particles from a time to later ones.
 
@@ -63,7 +67,7 @@ class Method(ABC):
     """Powers of length and of time in the unit of each setting that has one, t being the time."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let every method refuse times that nothing was learned of."""
+        """Let every method refuse times that nothing was learned of, and results that are no predictions."""
         super().__init_subclass__(**options)
         for name, checked in _CHECKED.items():
             if name in vars(cls):
@@ -91,6 +95,8 @@ class Method(ABC):
         ------
         DynamicsError
             Times that do not increase, or outside [0, 1]: of every method, as of its fields.
+        PredictionError
+            What a method returned has another shape, is no tensor or not finite: of every method, as of its fields.
         """
 
     def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
@@ -145,16 +151,50 @@ def _checked_sample(sample: Callable[..., Prediction]) -> Callable[..., Predicti
 
             raise DynamicsError(f"times must be increasing numbers, from that of the start on, got {times.tolist()}")
         check_learned(times)
-        return sample(self, network, start, times, generator, truth)
+        prediction = sample(self, network, start, times, generator, truth)
+        _check_prediction(self.title, prediction, start, times)
+        return prediction
 
     return checked
 
 
-def _checked_field(field: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+def _check_prediction(title: str, prediction: Any, start: Tensor, times: Tensor) -> None:
+    """Raise PredictionError unless there is a finite position, and a weight or none, for each particle and time."""
+    if not isinstance(prediction, Prediction):
+        raise PredictionError(f"{title}: sample returned a {type(prediction).__name__}; a Prediction is needed")
+    shape = (len(times), *start.shape)
+    _check_numbers(f"{title}: x", prediction.x, shape, times, len(start))
+    if prediction.log_weight is not None:
+        _check_numbers(f"{title}: log_weight", prediction.log_weight, shape[:2], times, len(start))
+
+
+def _check_numbers(what: str, numbers: Any, shape: tuple[int, ...], times: Tensor, particles: int) -> None:
+    import torch
+
+    needed = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+    if not isinstance(numbers, torch.Tensor):
+        raise PredictionError(f"{what} is a {type(numbers).__name__}; a tensor of the shape {needed} is needed")
+    if tuple(numbers.shape) != shape or not numbers.is_floating_point():
+        found = f"has the shape {tuple(numbers.shape)}" if tuple(numbers.shape) != shape else f"is of {numbers.dtype}"
+        raise PredictionError(f"{what} {found}; floating-point numbers of the shape {needed} are needed")
+    finite = torch.isfinite(numbers)
+    if what.endswith("log_weight"):
+        finite |= numbers.isneginf()  # which is no mass
+    if not bool(finite.all()):
+        wrong = (~finite).reshape(len(times), particles, -1).any(-1).sum(1)
+        k = int(wrong.nonzero()[0, 0])
+        raise PredictionError(f"{what} is not finite for {int(wrong[k])} of {particles} particles at t = {times[k]:g}")
+
+
+def _checked_field(name: str, field: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
     @wraps(field)
     def checked(self: Method, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
         check_learned(time)
-        return field(self, network, time, x)
+        found = field(self, network, time, x)
+        if found is not None:
+            shape = tuple(x.shape) if name == "velocity" else (len(x),)
+            _check_numbers(f"{self.title}: {name}", found, shape, time[:1], len(x))
+        return found
 
     return checked
 
@@ -177,8 +217,8 @@ def _checked_flow(flow: Callable[..., Callable[..., Tensor] | None]) -> Callable
 
 _CHECKED: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "sample": _checked_sample,
-    "velocity": _checked_field,
-    "growth_rate": _checked_field,
+    "velocity": partial(_checked_field, "velocity"),
+    "growth_rate": partial(_checked_field, "growth_rate"),
     "flow": _checked_flow,
 }
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def read_shown(
-    path: Path, words: Sequence[str], numbers: Sequence[str], flags: Sequence[str] = (), notes: Sequence[str] = ()
+    path: Path,
+    words: Sequence[str],
+    numbers: Sequence[str],
+    flags: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    empty: bool = False,
 ) -> pd.DataFrame:
     """A ``verdict.csv``, or a table of ``tables/``.
 
@@ -24,6 +29,8 @@ def read_shown(
     words, numbers, flags, notes
         Columns that must be there: text, numbers, True or False, and text again. Cells of numbers and notes may be
         empty.
+    empty
+        Whether there may be no rows.
 
     Returns
     -------
@@ -46,13 +53,15 @@ def read_shown(
     for column in (*words, *numbers, *flags, *notes):
         if column not in table:
             raise TableError(f"{path}: the column '{column}' is missing")
-    if not len(table):
+    if not len(table) and not empty:
         raise TableError(f"{path}: the table has no rows")
     for column in words:
         if table[column].isna().any():
             raise TableError(f"{path}: the column '{column}' has an empty cell")
     for column in (*words, *notes):  # a title may be "7", and a column without any word is one of numbers
         table[column] = table[column].map(str, na_action="ignore").astype(object)
+    if not len(table):  # columns without cells are of no type
+        return table
     for column in numbers:
         if not pd.api.types.is_numeric_dtype(table[column]) or pd.api.types.is_bool_dtype(table[column]):
             raise TableError(f"{path}: the column '{column}' holds something that is not a number")

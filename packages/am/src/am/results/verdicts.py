@@ -37,6 +37,8 @@ class Verdict(StrEnum):
     WORSE = "worse"
     CANNOT_SAY = "cannot say"
     NOT_RUN = "not run"
+    NOT_AS_RECORDED = "not as recorded"
+    """A result that it rests on is not the file that was made, or was made from others, with other settings or code."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ class Judgement:
     """A sentence, or nothing."""
 
     @property
+    def was_run(self) -> bool:
+        """Whether there are results, be they as recorded or not."""
+        return self.seeds > 0 or self.verdict == Verdict.NOT_AS_RECORDED
+
+    @property
     def fails(self) -> bool:
         """Whether a comparison was made, and came out as it should not."""
-        compared = self.verdict not in (Verdict.CANNOT_SAY, Verdict.NOT_RUN)
+        compared = self.verdict not in (Verdict.CANNOT_SAY, Verdict.NOT_RUN, Verdict.NOT_AS_RECORDED)
         return compared and bool(self.expected) and self.verdict not in self.expected.split(" or ")
 
 
@@ -202,7 +209,7 @@ def claims(judgements: Iterable[Judgement]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=True, expand=True)
     for heading, ratio in (("claim", 6), ("published", 3), ("ours", 3), ("floor, controls", 3), ("verdict, why", 6)):
         table.add_column(heading, ratio=ratio, overflow="fold")
-    for one in sorted(judgements, key=lambda one: not one.seeds):
+    for one in sorted(judgements, key=lambda one: not one.was_run):
         if one.claim:
             known = f"floor {number(one.floor_mean)}" + f"; {one.controls}" * bool(one.controls)
             table.add_row(
@@ -329,6 +336,7 @@ _COLOURS = {
     Verdict.WORSE: ("red", "#f7d9d3"),
     Verdict.CANNOT_SAY: ("yellow", "#f5ecc8"),
     Verdict.NOT_RUN: ("bright_black", "#e6e6e6"),
+    Verdict.NOT_AS_RECORDED: ("red", "#f7d9d3"),
 }
 
 

@@ -32,6 +32,7 @@ from am.results.ranks import ranks, together
 from am.results.tables import summarise, summarise_times
 from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.runs import step_digest
+from am.steps.recorded import require
 
 PANELS, FOLLOWED = 12, 3
 """Images in a row of panels, and those that are followed through time."""
@@ -52,17 +53,33 @@ def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], ou
     ------
     ConfigError
         There is no such figure, it is not written in such a file, or an input is missing or is of no run.
+    ProvenanceError
+        An input is not as recorded, or one that the experiment does not ask for.
     """
+    _check(figure, out)
+    require(experiment, _read(figure, inputs))
+    draw_checked(figure, experiment, inputs, out)
+
+
+def draw_checked(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path]) -> None:
+    """The same of inputs that were checked."""
+    _check(figure, out)
+    shown = ("labels", "published") if figure == "bars" else ("labels",)
+    made_of = origin(_read(figure, inputs), step_digest("draw"), ["draw"], [experiment.asked(*shown)])
+    FIGURES[figure](experiment, inputs, out, made_of)
+
+
+def _read(figure: str, inputs: Sequence[Path]) -> list[Path]:
+    return [*inputs, *(blocks_beside(_metrics(inputs)) if figure in _OVER_CELLS else ())]
+
+
+def _check(figure: str, out: Sequence[Path]) -> None:
     if figure not in FIGURES:
         raise ConfigError(f"there is no figure '{figure}'; {nearest(figure, FIGURES)}")
     suffixes = (".gif",) if figure == "animation" else (".pdf", ".png")
     for path in out:
         if path.suffix not in suffixes:
             raise ConfigError(f"{path}: the figure '{figure}' is written as {' or '.join(suffixes)}")
-    shown = ("labels", "published") if figure == "bars" else ("labels",)
-    read = [*inputs, *(blocks_beside(_metrics(inputs)) if figure in _OVER_CELLS else ())]
-    made_of = origin(read, step_digest("draw"), ["draw"], [experiment.asked(*shown)])
-    FIGURES[figure](experiment, inputs, out, made_of)
 
 
 def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:

@@ -6,24 +6,24 @@ import json
 import logging
 import shutil
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from am import plugins
-from am.config import ConfigError, digest, merge, read_yaml, write_yaml
+from am.config import digest, write_yaml
 from am.data.samples import Samples
-from am.data.time_course import Floats, Points, TimeCourse, annotate, read_time_course
+from am.data.snapshots import DataError
+from am.data.time_course import Floats, Points, TimeCourse, annotate
 from am.dynamics.trajectory import DynamicsError
 from am.dynamics.weighted import self_normalised
-from am.marginals.snapshots import Masses, SnapshotPath
+from am.marginals.snapshots import SnapshotPath
 from am.marginals.units import Units
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.metrics.fields import cosines
@@ -31,16 +31,33 @@ from am.potentials.potential import ReversedPotential
 from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
 from am.results.figures.trajectories import trajectories
-from am.results.files import atomic, remove_folder
-from am.results.provenance import Asked, collect, file_sha256, named, origin, peak_memory, write_provenance
-from am.runs import build_method, step_digest
+from am.results.files import atomic
+from am.results.provenance import (
+    Asked,
+    Provenance,
+    collect,
+    file_sha256,
+    named,
+    origin,
+    peak_memory,
+    sidecar,
+    write_provenance,
+)
+from am.runs import step_digest
+from am.steps.fit_folder import RECORD, SETTINGS, FitFolder
+from am.steps.fit_inputs import Inputs, Part
+from am.steps.fit_quality import Interval, Weights, failures, intervals, summary, table, too_few
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch
 from am.training.loop import Trained
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
+QUALITY = "quality.csv"
 _STEP = 0.01
 """Of t, over which velocities are measured of methods that do not tell them as a field."""
 _REPEATS = 64
@@ -49,121 +66,294 @@ _CHUNK = 20_000
 """Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit leaves."""
+
+    files: list[Path]
+    """All that was written, the copy first."""
+    quality: dict[str | None, list[Interval]]
+    """By group; of None where all chosen cells are one population."""
+    words: list[str]
+    """Sentences on what not to trust, the gravest first."""
+    summary: str
+    """Table of quality, for people."""
+
+
 def fit(
-    source: Path,
+    inputs: Inputs,
     out: Path,
-    time_key: str,
-    basis: str,
-    method: str,
     *,
-    seed: int = 0,
-    iterations: int | None = None,
-    dimensions: int | None = None,
-    masses: Masses = "equal",
-    settings: Path | None = None,
+    overwrite: bool = False,
     accelerator: str = "auto",
     checkpoint_seconds: float = 30.0,
-) -> list[Path]:
-    """Train ``method`` on the cells of ``source``, or continue what was killed, and move every cell through time.
+) -> Fitted:
+    """Train a method on cells, or continue what was killed, and move every cell through time.
 
-    With ``masses`` that are ``counts`` of cells or a number for each time, growth rates and weights are absolute.
+    Into the folder ``out`` go a copy of the file of cells with velocities, growth rates and predicted cells, the
+    weights, all settings, losses, the quality of each interval, provenance and a figure of trajectories. Groups have
+    folders of their own for all but the copy.
 
-    Into the folder ``out`` go a copy of ``source`` with velocities, growth rates and predicted cells, the weights,
-    all settings, losses, provenance and a figure of trajectories; returns their paths.
+    Parameters
+    ----------
+    overwrite
+        Replace another fit that lies in ``out``: exactly the files that it wrote, by its record.
 
     Raises
     ------
-    ConfigError
-        The method is not to be had, cannot use masses that are given, or a setting is wrong.
     DataError
-        The cells do not make a time course.
+        Masses are not one for each time, or the file of cells has changed meanwhile.
     TrainingError, WriteError
-        Training cannot go on; ``out`` cannot be written to.
+        Training cannot go on; ``out`` cannot be written to, or holds what this would replace.
     """
-    started = datetime.now(UTC)
-    learner = _learner(method, settings, iterations)
-    if masses != "equal" and type(learner).growth_rate is Method.growth_rate:
-        raise ConfigError(f"the method '{method}' weighs no cells and cannot use masses; uam does")
-    course = read_time_course(source, time_key, basis, dimensions)
-    units = Units.of(course)
-    if (warning := units.warning(course)) is not None:
-        log.warning("%s: %s", source, warning)
-    about = {
-        "method": method,
-        "settings": learner.settings.model_dump(mode="json"),
-        "seed": seed,
-        "time_key": time_key,
-        "basis": course.basis,
-        "dimensions": course.x.shape[1],
-        "masses": masses if isinstance(masses, str) else list(masses),
-    }
-    key, modules = f"fit/{method}/{seed}", ["fit", f"am.methods.{method}"]
-    code = step_digest(*modules)
-    state = out / "state"
     fabric = launch(accelerator)
-    trained_by = {**about, "settings": learner.settings.model_dump(mode="json", exclude={"sampling"})}
-    fitting = _Fitting(learner, fabric, state, digest([trained_by, code, file_sha256(source)]), checkpoint_seconds)
-    path = units.path(course, masses)
-    network, trained = fitting.train(path, key)
-    models = {"model": trained}
-    if isinstance(learner, ActionMethod) and learner.reversible:
-        backward: Any = ReversedPotential(network)
-    else:  # learned from the course run backwards
-        backward, models["model_backward"] = fitting.train(_backwards(path), f"{key}/backward")
-    begun = clock.monotonic()
-    try:
-        with arithmetic():
-            cells = _cells(learner, network, backward, course, units, path.masses is not None, key, fabric.device)
-            moments, lines = _lines(learner, network, path, key, fabric.device)
-    except DynamicsError as error:
-        kept = f"what was trained is kept in {state}, so that another 'sampling' trains nothing again"
-        raise DynamicsError(f"{error}; {kept}") from error
-    seconds = clock.monotonic() - begun
-    if course.velocity is not None:
-        found, measured = map(torch.from_numpy, (cells.obsm["X_am_velocity"], course.velocity))
-        cells.obs["am_velocity_cosine"] = cosines(found, measured).numpy()
+    code = step_digest("fit", f"am.methods.{inputs.method}")
+    runs = [_Run.of(part, inputs, out, code) for part in inputs.parts]
+    copy = out / f"{inputs.name}_am.h5ad"
+    whole = {copy, out / SETTINGS, out / RECORD, out / QUALITY}
+    targets = whole.union(*(run.targets for run in runs))
+    folder = FitFolder(out, inputs.about(), inputs.sha256, frozenset(targets), overwrite)
+    with folder.claimed() as state:
+        if inputs.hint:
+            log.warning("%s", inputs.hint)
+        started = datetime.now(UTC)
+        try:
+            done = [run.done(state, fabric, checkpoint_seconds) for run in runs]
+        except DynamicsError as error:
+            kept = f"what was trained is kept in {state}, so that another 'sampling' trains nothing again"
+            raise DynamicsError(f"{error}; {kept}") from error
+        record = _record(inputs, inputs.about(), code, fabric, started, done)
+        if record["data"] != {named(inputs.source): inputs.sha256}:
+            raise DataError(f"{inputs.source}: it has changed since training began; call the same command again")
+        quality = {run.part.name: one.quality for run, one in zip(runs, done, strict=True)}
+        folder.clear()
+        told = inputs.about() | {"quality": _frame(quality)}
+        units_of = {run.part.name or "": run.told()["units"] for run in runs}
+        beside = {
+            "settings": inputs.about()["settings"],
+            "units": units_of if inputs.group_key else units_of[""],
+            "provenance": record,
+        }
+        told |= {name: json.dumps(value) for name, value in beside.items()}
+        before = _stamp(inputs.source)
+        annotate(inputs.source, copy, *_columns(runs, done), told)
+        if _stamp(inputs.source) != before:
+            copy.unlink()
+            raise DataError(f"{inputs.source}: it has changed while it was copied; call the same command again")
+        written = [copy]
+        with atomic(out / QUALITY) as temporary:
+            _frame(quality).to_csv(temporary, index=False)
+        if inputs.group_key is None:
+            written += runs[0].write(done[0], inputs, code)
+        else:
+            for run, one in zip(runs, done, strict=True):
+                mine = run.write(one, inputs, code)
+                with atomic(run.folder / QUALITY) as temporary:
+                    _frame({None: one.quality}).to_csv(temporary, index=False)
+                part_record = _record(inputs, inputs.about(run.part), code, fabric, started, [one])
+                written += _finish(run.folder, [*mine, run.folder / QUALITY], part_record, run.told())
+        units = runs[0].told() if inputs.group_key is None else inputs.about()
+        here = [path for path in written if path.parent == out]
+        written += _finish(out, [*here, out / QUALITY], record, units)[len(here) :]
+        folder.finish([state / run.digest[:16] for run in runs])
+    words = [word for run, one in zip(runs, done, strict=True) for word in run.words(one, inputs.time_key)]
+    return Fitted(written, quality, words, summary(quality, inputs.parts[0].course.basis))
 
-    record = collect(
+
+def _record(
+    inputs: Inputs, about: dict[str, Any], code: str, fabric: Fabric, started: datetime, done: Sequence[_Done]
+) -> Provenance:
+    return collect(
         code_digest=code,
         config_sha256=digest(about),
-        data=[source],
+        data=[inputs.source],
         files=[],
         device=device_name(fabric.device),
-        seed=seed,
+        seed=inputs.seed,
         started=started,
-        train_seconds=sum(model.seconds for model in models.values()),
-        sample_seconds=seconds,
-        nfe=cells.nfe,
+        train_seconds=sum(model.seconds for one in done for model in one.models.values()),
+        sample_seconds=sum(one.seconds for one in done),
+        nfe=sum(one.cells.nfe for one in done),
         peak_memory_bytes=peak_memory(),
     )
-    copy = out / f"{source.stem}_am.h5ad"
-    written = [copy, *(out / f"trajectories.{suffix}" for suffix in ("pdf", "png"))]
-    plain = units.plain(about["settings"], learner.dimensions)
-    parts = {"settings": about["settings"], "units": plain, "provenance": record}
-    told = {**about, **{name: json.dumps(part) for name, part in parts.items()}}
-    annotate(source, copy, cells.obs, cells.obsm, told)
-    figure = trajectories(
-        Samples(course.x.astype(np.float32, copy=False), course.time),
-        [(learner.title, [(units.clock.user(moments), units.positions(lines))])],
-        [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
-        time=time_key,
-    )
-    asked = Asked(file=named(out / "settings.yaml"), keys=list(about), sha256=digest(about))
-    made_of = origin([source], code, modules, [asked])
-    for file in written[1:]:
-        save_figure(figure, file, made_of)
-    for name, model in models.items():
-        suffix = name.removeprefix("model")
-        with atomic(out / f"training{suffix}.csv") as temporary:
-            shutil.copyfile(model.log, temporary)
-        write_tensors(out / f"{name}.safetensors", model.weights, {"run": key, "method": method})
-        written += [out / f"{name}.safetensors", out / f"training{suffix}.csv"]
-    with atomic(out / "settings.yaml") as temporary:
-        write_yaml({**about, "units": plain}, temporary)
+
+
+def _finish(folder: Path, written: list[Path], record: Provenance, told: dict[str, Any]) -> list[Path]:
+    """Write settings and record beside files that are there; returns all of them."""
+    with atomic(folder / SETTINGS) as temporary:
+        write_yaml(told, temporary)
     record["files"] = {file.name: file_sha256(file) for file in written}
-    write_provenance(record, out / "provenance.json")
-    remove_folder(state)
-    return [*written, out / "settings.yaml", out / "provenance.json"]
+    write_provenance(record, folder / RECORD)
+    return [*written, folder / SETTINGS, folder / RECORD]
+
+
+def _frame(quality: Mapping[str | None, Sequence[Interval]]) -> pd.DataFrame:
+    """A row for each interval, of each group."""
+    import pandas as pd
+
+    frames = [pd.DataFrame(table(found)) for found in quality.values()]
+    for name, frame in zip(quality, frames, strict=True):
+        if name is not None:
+            frame.insert(0, "group", name)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    about = path.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _columns(runs: Sequence[_Run], done: Sequence[_Done]) -> tuple[dict[str, Points], dict[str, Points]]:
+    """What is told of every cell of the file: not a number of cells that were not chosen."""
+    if runs[0].part.rows is None:
+        return done[0].cells.obs, done[0].cells.obsm
+    whole: list[dict[str, Points]] = []
+    for parts in ([one.cells.obs for one in done], [one.cells.obsm for one in done]):
+        filled: dict[str, Points] = {}
+        for run, part in zip(runs, parts, strict=True):
+            for name, values in part.items():
+                assert run.part.rows is not None  # noqa: S101  (for type checkers)
+                empty = np.full((len(run.part.rows), *values.shape[1:]), np.nan, np.float32)
+                filled.setdefault(name, empty)[run.part.rows] = values
+        whole.append(filled)
+    return whole[0], whole[1]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The fit of cells that belong together."""
+
+    part: Part
+    folder: Path
+    about: dict[str, Any]
+    learner: TrainedMethod
+    units: Units
+    path: SnapshotPath
+    key: str
+    digest: str
+    """Of all that weights depend on."""
+
+    @classmethod
+    def of(cls, part: Part, inputs: Inputs, out: Path, code: str) -> _Run:
+        units, about = Units.of(part.course), inputs.about(part)
+        if (warning := units.warning(part.course)) is not None:
+            log.warning("%s: %s", inputs.source, warning)
+        joined = units.path(part.course, inputs.masses)
+        path = SnapshotPath(
+            joined.points,
+            joined.times.tolist(),
+            inputs.coupling or "optimal",
+            relaxation=1.0 if inputs.relaxation is None else inputs.relaxation,
+            masses=joined.masses,
+        )
+        key = f"fit/{inputs.method}/{inputs.seed}"
+        trained_by = {**about, "settings": inputs.learner.settings.model_dump(mode="json", exclude={"sampling"})}
+        state = digest([trained_by, code, inputs.sha256])
+        return cls(part, out / part.folder, about, inputs.learner, units, path, key, state)
+
+    @property
+    def turned(self) -> bool:
+        """Whether cells run backwards along the same field."""
+        return isinstance(self.learner, ActionMethod) and self.learner.reversible
+
+    @property
+    def targets(self) -> set[Path]:
+        """All files that will lie in its folder."""
+        figures = [self.folder / f"trajectories.{suffix}" for suffix in ("pdf", "png")]
+        models = [f"{kind}{end}" for end in self._ends for kind in ("model", "training")]
+        names = [f"{name}.{'safetensors' if name.startswith('model') else 'csv'}" for name in models]
+        own = [self.folder / name for name in (*names, SETTINGS, RECORD, QUALITY)]
+        return {*figures, *map(sidecar, figures), *own}
+
+    @property
+    def _ends(self) -> tuple[str, ...]:
+        return ("",) if self.turned else ("", "_backward")
+
+    def told(self) -> dict[str, Any]:
+        """For a file of settings."""
+        return {**self.about, "units": self.units.plain(self.about["settings"], self.learner.dimensions)}
+
+    def done(self, state: Path, fabric: Fabric, checkpoint_seconds: float) -> _Done:
+        """Train, and move every cell."""
+        fitting = _Fitting(self.learner, fabric, state, self.digest, checkpoint_seconds)
+        network, trained = fitting.train(self.path, self.key)
+        models = {"": trained}
+        if self.turned:
+            backward: Any = ReversedPotential(network)
+        else:  # learned from the course run backwards
+            backward, models["_backward"] = fitting.train(_backwards(self.path), f"{self.key}/backward")
+        begun, course, key = clock.monotonic(), self.part.course, self.key
+        with arithmetic():
+            absolute = self.path.masses is not None
+            cells = _cells(self.learner, network, backward, course, self.units, absolute, key, fabric.device)
+            moments, lines, weights = _lines(self.learner, network, self.path, key, fabric.device)
+            quality = intervals(
+                lambda x, begin, end: _push(self.learner, network, x, [begin, end], f"{key}/quality"),
+                self.path.points,
+                self.path.times.tolist(),
+                course.times.tolist(),
+                self.units.spread,
+                key,
+                fabric.device,
+            )
+        if course.velocity is not None:
+            found, measured = map(torch.from_numpy, (cells.obsm["X_am_velocity"], course.velocity))
+            cells.obs["am_velocity_cosine"] = cosines(found, measured).numpy()
+        return _Done(models, cells, moments, lines, weights, quality, clock.monotonic() - begun)
+
+    def write(self, done: _Done, inputs: Inputs, code: str) -> list[Path]:
+        """Write figure, weights and losses."""
+        course, units = self.part.course, self.units
+        figure = trajectories(
+            Samples(course.x.astype(np.float32, copy=False), course.time),
+            [
+                (
+                    self.learner.title if self.part.name is None else f"{self.learner.title}, {self.part.name}",
+                    [(units.clock.user(done.moments), units.positions(done.lines))],
+                )
+            ],
+            [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
+            time=f"{inputs.time_key} ({inputs.unit})" if inputs.unit else inputs.time_key,
+            weights=done.weights,
+        )
+        asked = Asked(file=named(self.folder / SETTINGS), keys=list(self.about), sha256=digest(self.about))
+        made_of = origin([inputs.source], code, ["fit", f"am.methods.{inputs.method}"], [asked])
+        written = [self.folder / f"trajectories.{suffix}" for suffix in ("pdf", "png")]
+        for file in written:
+            save_figure(figure, file, made_of)
+        for end, model in done.models.items():
+            with atomic(self.folder / f"training{end}.csv") as temporary:
+                shutil.copyfile(model.log, temporary)
+            about = {"run": self.key, "method": inputs.method}
+            write_tensors(self.folder / f"model{end}.safetensors", model.weights, about)
+            written += [self.folder / f"model{end}.safetensors", self.folder / f"training{end}.csv"]
+        return written
+
+    def words(self, done: _Done, time_key: str) -> list[str]:
+        """What not to trust."""
+        group = "" if self.part.name is None else f"{self.part.name}: "
+        remedy = (
+            "a smaller 'growth' in --settings moves more" if "growth" in self.about["settings"] else "take few of them"
+        )
+        found = [failures(done.quality, time_key), too_few([*done.cells.weights], remedy, time_key)]
+        return [f"{group}{sentence}" for sentence in found if sentence]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What training and moving cells gave."""
+
+    models: dict[str, Trained]
+    """By the ends of their files' names."""
+    cells: _Cells
+    moments: Floats
+    """(T,) learning times."""
+    lines: Tensor
+    """(T, n, d) positions of a few cells at them."""
+    weights: Floats | None
+    """(n,) of those cells at the end, of mean one."""
+    quality: list[Interval]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -201,25 +391,9 @@ class _Cells:
 
     obs: dict[str, Points]
     obsm: dict[str, Points]
+    weights: list[Weights]
+    """How much the weights of predictions are worth."""
     nfe: int
-
-
-def _learner(name: str, settings: Path | None, iterations: int | None) -> TrainedMethod:
-    """The method with its settings; it must learn from snapshots, and have something to learn."""
-    given = {} if settings is None else read_yaml(settings)
-    if iterations is not None:
-        given = merge(given, {"training": {"iterations": iterations}})
-    if name in plugins.names("am.methods") and not _is_fitted(name):
-        able = filter(_is_fitted, plugins.names("am.methods"))
-        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
-    method = build_method(name, given, str(settings or "settings"))
-    assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
-    return method
-
-
-def _is_fitted(name: str) -> bool:
-    kind: type[Method] = plugins.load("am.methods", name).METHOD
-    return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
 
 
 def _backwards(path: SnapshotPath) -> SnapshotPath:
@@ -243,7 +417,9 @@ def _cells(
     Unless growth is ``absolute``, rates have mean zero and weights mean one at each time.
     """
     parts: dict[str, Points] = {}
+    weights: list[Weights] = []
     nfe = 0
+    first, last = course.times[[0, -1]].tolist()
 
     def put(name: str, rows: Any, values: Floats) -> None:
         parts.setdefault(name, np.zeros((len(course.x), *values.shape[1:]), np.float32))[rows] = values
@@ -266,10 +442,11 @@ def _cells(
             put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
             if growth is not None:
                 log_weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
+                weights.append(Weights.of(moment, last if direction == "forward" else first, log_weight))
                 weight = (log_weight if absolute else self_normalised(log_weight)).exp()
                 put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
     obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
-    return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, nfe)
+    return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, weights, nfe)
 
 
 def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
@@ -309,9 +486,14 @@ def _velocity(learner: TrainedMethod, network: Any, t: float, x: Tensor, key: st
 
 def _lines(
     learner: TrainedMethod, network: Any, path: SnapshotPath, key: str, device: torch.device
-) -> tuple[Floats, Tensor]:
-    """(T,) times and (T, n, d) positions of a few cells of the first snapshot on their way to the last."""
+) -> tuple[Floats, Tensor, Floats | None]:
+    """A few cells of the first snapshot on their way to the last, and their weights there.
+
+    (T,) times, (T, n, d) positions, and (n,) weights of mean one, None without.
+    """
     cells = path.points[0]
     chosen = torch.randperm(len(cells), generator=generator(key, "lines"))[:_LINES]
     moments = np.linspace(0, 1, 51)
-    return moments, _push(learner, network, cells[chosen].to(device), moments.tolist(), f"{key}/lines").x
+    moved = _push(learner, network, cells[chosen].to(device), moments.tolist(), f"{key}/lines")
+    weights = None if moved.log_weight is None else self_normalised(moved.log_weight[-1]).exp().cpu().double().numpy()
+    return moments, moved.x, weights

@@ -15,8 +15,11 @@ from am.results.files import write_text
 from am.results.numbers import interval, number
 from am.results.pairs import COLUMNS
 from am.results.ranks import ranks
+from am.results.shown_tables import read_shown
 from am.results.tables import markdown_table
 
+_WORDS = ("experiment", "metric", "better", "method", "title")
+_NUMBERS = ("mean", "low", "high", "seeds", "floor_mean", "nfe", "train_seconds")
 _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 _INTRODUCTION = """# Leaderboard
 
@@ -53,10 +56,15 @@ def leaderboard(kept: Path, out: Path) -> None:
     ------
     ConfigError
         There are no tables.
+    TableError
+        One cannot be read.
     """
-    tables = {file: pd.read_csv(file) for file in sorted(kept.glob("*/tables/*.csv"))}
-    means = {file: table for file, table in tables.items() if "nfe" in table}
-    pairs = {file: tables.get(file.with_stem(f"{file.stem}_pairs")) for file in means}
+    files = sorted(kept.glob("*/tables/*.csv"))
+    pairs_of = {file.with_stem(f"{file.stem}_pairs"): file for file in files}
+    means = {file: read_shown(file, _WORDS, _NUMBERS, ["control"]) for file in files if file not in pairs_of}
+    pairs: dict[Path, pd.DataFrame | None] = dict.fromkeys(means)
+    for file in (file for file in files if file in pairs_of):
+        pairs[pairs_of[file]] = read_shown(file, COLUMNS[:4], COLUMNS[4:8], notes=COLUMNS[8:], empty=True)
     boards = [board(f"{file.stem} ({file.parents[1].name})", table, pairs[file]) for file, table in means.items()]
     if not boards:
         raise ConfigError(f"{kept}: there are no tables to rank methods by")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,13 @@ from am.results.direction import in_words
 from am.results.figures.captions import caption
 from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
-from am.results.provenance import Provenance, ProvenanceError, file_sha256, read_origin, read_provenance
+from am.results.provenance import Provenance, ProvenanceError, read_provenance
 from am.results.shown_tables import read_shown
 from am.steps.draw import FIGURES
+from am.steps.recorded import Records, configured
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger(__name__)
 
 _TYPES = {".png": ("image/png", (b"\x89PNG\r\n\x1a\n",)), ".gif": ("image/gif", (b"GIF87a", b"GIF89a"))}
 """Of figures: the type that the page declares, and what such a file begins with."""
@@ -33,42 +31,76 @@ _TABLE_WORDS = ("metric", "title", "better")
 _TABLE_NUMBERS = ("mean", "low", "high", "seeds", "floor_mean", "floor_sd", "nfe", "train_seconds", "sample_seconds")
 
 
-def report(project: Project, results: Path, out: Path) -> None:
+def report(project: Project, results: Path, out: Path) -> list[str]:
     """Write the page from what the workflow left in ``results``, the scale's folder.
+
+    Returns
+    -------
+    A sentence for each verdict, table and figure that is left out, since it is not as recorded: the page says so in
+    its place.
 
     Raises
     ------
     ConfigError
         There is no verdict yet.
     TableError, ProvenanceError
-        The verdict or a table cannot be read, or a run's record of provenance is not one.
+        The verdict or a table cannot be read, or a record of provenance is not one.
     """
     verdict = results / "verdict.csv"
     if not verdict.is_file():
         raise ConfigError(f"{verdict}: no such file; run the workflow to its verdict first")
     verdicts = read_shown(verdict, _VERDICT_WORDS, _VERDICT_NUMBERS, notes=_VERDICT_NOTES)
-    parts = [_section("Verdicts", _verdicts(verdicts))]
+    shown = _Shown(Records({results / name: one for name, one in project.known.items()}))
+    parts = [_section("Verdicts", shown.left_out(verdict) or _verdicts(verdicts))]
     records: dict[Path, Provenance] = {}
     for experiment in project.experiments.values():
-        records |= _records(results / experiment.name)
-        parts.append(_section(experiment.title, "".join(_experiment(experiment, results))))
+        records |= _records(experiment, results)
+        parts.append(_section(experiment.title, "".join(_experiment(experiment, results, shown))))
     parts.append(_section("Environment", _environment(records.values())))
     write_text(_page(f"Results at the scale {project.scale}", parts), out)
+    return shown.faults
 
 
-def _experiment(experiment: ResolvedExperiment, results: Path) -> Iterator[str]:
+class _Shown:
+    """Decides whether a file may be shown, and keeps why others may not."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self.faults: list[str] = []
+
+    def left_out(self, file: Path) -> str:
+        """What the page says instead of a file that is not as recorded; nothing of others."""
+        try:
+            found = self._records.faults(file)
+        except ProvenanceError as error:
+            found = [str(error)]
+        if not found and file.suffix in _TYPES and not file.read_bytes().startswith(_TYPES[file.suffix][1]):
+            found = [f"{file} is no {file.suffix[1:].upper()} file"]
+        if not found:
+            return ""
+        more = f" (and {len(found) - 1} more like it)" if len(found) > 1 else ""
+        self.faults.append(f"{file} is left out of the report: {found[0]}{more}")
+        return f"<p><strong>Left out: <code>{_text(file.name)}</code>.</strong> {_text(found[0])}{more}.</p>\n"
+
+
+def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) -> Iterator[str]:
     file = results / "tables" / f"{experiment.name}.csv"
     if file.is_file():
         table = read_shown(file, _TABLE_WORDS, _TABLE_NUMBERS, ["control"])
-        for metric, rows in table.groupby("metric", sort=False):
-            yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
+        if instead := shown.left_out(file):
+            yield instead
+        else:
+            for metric, rows in table.groupby("metric", sort=False):
+                yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
     for name in FIGURES:
         for suffix in _TYPES:
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
             if figure.is_file():
-                yield _figure(figure, caption(name))
+                yield shown.left_out(figure) or _figure(figure, caption(name))
     yield "<h3>Settings</h3>"
-    for config in sorted((results / experiment.name).glob("**/config.yaml")):
+    folder = results / experiment.name
+    configs = [folder / "config.yaml", *(folder / name / "config.yaml" for name in sorted(experiment.runs))]
+    for config in (config for config in configs if config.is_file()):
         where, content = _text(config.parent.relative_to(results)), _text(config.read_text(encoding="utf-8"))
         yield f"<details><summary>{where}</summary><pre>{content}</pre></details>"
 
@@ -110,29 +142,18 @@ def _summary(rows: pd.DataFrame) -> str:
 
 
 def _figure(figure: Path, caption: str) -> str:
-    """The figure itself; or a sentence where it is not the file that was drawn, which may show anything."""
-    kind, beginnings = _TYPES[figure.suffix]
-    content, words = figure.read_bytes(), _text(caption)
-    try:
-        origin = read_origin(figure)
-        if not content.startswith(beginnings):
-            fault = f"it is no {figure.suffix[1:].upper()} file"
-        else:
-            fault = "" if file_sha256(figure) == origin["sha256"] else "it is not the file that was drawn"
-    except ProvenanceError as error:
-        fault = str(error)
-    if fault:
-        log.warning("%s is left out of the report: %s", figure, fault)
-        return f"<p><strong>Left out: <code>{_text(figure.name)}</code>.</strong> {_text(fault)}.</p>\n"
+    kind, words = _TYPES[figure.suffix][0], _text(caption)
     return (
-        f'<figure><img alt="{words}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+        f'<figure><img alt="{words}" src="data:{kind};base64,{base64.b64encode(figure.read_bytes()).decode()}">'
         f"<figcaption>{words} <code>{_text(figure.name)}</code></figcaption></figure>\n"
     )
 
 
-def _records(folder: Path) -> dict[Path, Provenance]:
-    """Every record of provenance of an experiment's runs."""
-    return {path: read_provenance(path) for path in sorted(folder.glob("*/seed*/provenance.json"))}
+def _records(experiment: ResolvedExperiment, results: Path) -> dict[Path, Provenance]:
+    """The records of provenance of the runs and seeds that an experiment asks for."""
+    places = [results / experiment.name / run / f"seed{seed}" for run, seed in configured(experiment)]
+    files = [place / "provenance.json" for place in places]
+    return {file: read_provenance(file) for file in files if file.is_file()}
 
 
 def _environment(records: Iterable[Provenance]) -> str:

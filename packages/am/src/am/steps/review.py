@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from am.config import ConfigError, nearest
 from am.experiments import Project, ResolvedExperiment
-from am.results.files import atomic
+from am.results.files import atomic, write_text
 from am.results.numbers import number
-from am.results.provenance import origin
+from am.results.provenance import Asked, committed, file_sha256, origin
+from am.results.shown_tables import read_shown
 from am.results.verdicts import Judgement, write_verdicts
 from am.runs import step_digest
-from am.steps.draw import draw
-from am.steps.tabulate import tabulate
-from am.steps.verify import judged, results_in
+from am.steps.draw import draw_checked
+from am.steps.recorded import faults_of_kept, left_over, read_with, results_of, run_of
+from am.steps.tabulate import write_tables
+from am.steps.verify import judged
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-6
 """Relative, between a number made anew and its reference: sums differ by less between machines."""
+_MOST = 5
+"""Files and numbers that a sentence names before it counts the rest."""
 _KEYS = ("experiment", "method", "other", "metric", "source")
 _PROSE = ("title", "claim", "controls", "why", "warning")
 
 
 def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple[list[Judgement], list[str]]:
     """Judge everything that was ever published by the metrics in ``kept``, at every scale that there is there.
+
+    Git is the record of these metrics: it says which of them are not the files that were committed.
 
     Parameters
     ----------
@@ -38,64 +47,142 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
         ``<scale>/<experiment>/`` holds metrics. References are ``verdict.csv``, ``<scale>/tables/<experiment>.csv`` and
         ``<experiment>_pairs.csv`` beside it.
     out
-        Tables, figures of metrics over time, and verdicts appear here.
+        Tables, figures of metrics over time, and verdicts appear here; and ``differences.txt``, each number that is not
+        its reference.
     accept
         Write the references instead of comparing with them.
 
     Returns
     -------
-    The judgements, and a sentence for each claim that does not hold and each number that is not its reference.
+    The judgements, and what is wrong: a sentence for each claim that does not hold, for each result that nothing asks
+    for or that lies in a wrong place, and for each experiment with numbers that are not their references; the first of
+    these numbers stand in lines of their own.
 
     Raises
     ------
     ConfigError
         There are no results, or results of an experiment or a scale that there is not.
+    TableError
+        A table cannot be read.
     """
     known = sorted(file.stem for file in (settings / "experiments").glob("*.yaml"))
-    files = {(place.parent.name, place.name): results_in(place) for place in sorted(kept.glob("*/*"))}
-    files = {place: found for place, found in files.items() if found}
-    if not files:
+    places = {(place.parent.name, place.name): place for place in sorted(kept.glob("*/*")) if _holds_results(place)}
+    if not places:
         raise ConfigError(f"{kept}: there are no results to review")
-    for _, name in files:
+    for _, name in places:
         if name not in known:
             raise ConfigError(f"{kept}: there is no experiment '{name}'; {nearest(name, known)}")
-    scales = sorted({scale for scale, _ in files})
+    scales = sorted({scale for scale, _ in places})
     projects = {scale: Project(settings, {"scale": scale, "experiments": known}, opt_in=True) for scale in scales}
     judgements: list[Judgement] = []
     references: dict[Path, Path] = {}
+    faults: list[str] = []
+    read: dict[str, list[Path]] = {}
+    asked: list[Asked] = []
     for name in known:
-        experiments = [project.experiments[name] for project in projects.values()]
-        judgements += _claims(judged(one, files.get((one.scale, name), [])) for one in experiments)
-        for one in experiments:
-            if found := files.get((one.scale, name)):
-                table = Path(one.scale, "tables", f"{name}.csv")
-                _remake(one, found, out / table, out / one.scale / "figures")
-                for shown in (table, table.with_stem(f"{name}_pairs")):
-                    references[out / shown] = kept / shown
-    asked = [projects[scale].experiments[name].asked("labels", "published") for scale, name in files]
-    made_of = origin([file for found in files.values() for file in found], step_digest("review"), ["review"], asked)
+        of_scales = []
+        for scale, project in projects.items():
+            one, started = project.experiments[name], time.monotonic()
+            files = results_of(one, places[scale, name]) if (scale, name) in places else []
+            distrusted = faults_of_kept(one, files, None)
+            faults += (fault for found in distrusted.values() for fault in found)
+            of_scales.append(judged(one, files, distrusted))
+            if (scale, name) not in places:
+                continue
+            faults += (_not_asked(one, file) for file in left_over(one, places[scale, name]))
+            table = Path(scale, "tables", f"{name}.csv")
+            _remake(one, [file for file in files if run_of(file) not in distrusted], out / table, out / scale)
+            references |= {out / file: kept / file for file in (table, table.with_stem(f"{name}_pairs"))}
+            read[_titled(name, scale)] = all_read = sorted([*files, *read_with(files)])
+            asked.append(one.asked("labels", "published"))
+            log.info(
+                "%d of %d: %s, %d files with sha256 %s, %.1f s",
+                *(len(read), len(places), _titled(name, scale), len(all_read)),
+                *(_sha256_of_all(all_read)[:12], time.monotonic() - started),
+            )
+        judgements += _claims(of_scales)
+    judged_by = [file for files in read.values() for file in files if file.name != "provenance.json"]
+    made_of = origin(judged_by, step_digest("review"), ["review"], asked)
     verdict = out / "verdict.csv"
     write_verdicts(judgements, verdict, verdict.with_suffix(".md"), verdict.with_suffix(".html"), made_of)
     references[verdict] = kept / verdict.name
-    faults = [
+    faults += (
         f"{one.experiment}, {one.title}, {one.metric}: the verdict on {number(one.published)} is {one.verdict}, "
         f"the claim needs {one.expected}. {one.why}"
         for one in judgements
         if one.fails
-    ]
-    for made, reference in references.items():
-        if accept:
+    )
+    if accept:
+        for made, reference in references.items():
             with atomic(reference) as temporary:
                 shutil.copyfile(made, temporary)
-        else:
-            faults += _differences(made, reference)
+        return judgements, faults
+    differing: dict[str, list[str]] = {title: [] for title in read}
+    for made, reference in references.items():
+        if not reference.is_file():
+            faults.append(f"{reference}: there is no such reference; `am review --accept` writes it")
+            continue
+        scale = "" if made == verdict else f" ({reference.parents[1].name})"
+        for title, difference in _differences(made, reference):
+            differing.setdefault(title + scale, []).append(difference)
+    tracked = committed(kept.absolute())
+    for title, numbers in differing.items():
+        theirs = [*read.get(title, []), *(one for one in references.values() if _is_about(one, title))]
+        faults += _grouped(title, numbers, theirs, tracked, out / "differences.txt")
+    every = (f"{difference}\n" for numbers in differing.values() for difference in numbers)
+    write_text("".join(every), out / "differences.txt")
     return judgements, faults
+
+
+def _holds_results(place: Path) -> bool:
+    return (place / "floor.csv").exists() or any(place.rglob("metrics.csv"))
+
+
+def _titled(name: str, scale: str) -> str:
+    return f"{name} ({scale})"
+
+
+def _not_asked(experiment: ResolvedExperiment, file: Path) -> str:
+    return f"{file}: it is not read, since {experiment.name} has no such run and seed at the scale '{experiment.scale}'"
+
+
+def _sha256_of_all(files: Iterable[Path]) -> str:
+    """Of what ``sha256sum`` prints of them."""
+    return sha256("".join(f"{file_sha256(file)}  {file}\n" for file in files).encode()).hexdigest()
+
+
+def _is_about(reference: Path, title: str) -> bool:
+    """Whether a table holds the numbers of an experiment at a scale; that of verdicts holds those of all."""
+    name = reference.stem.removesuffix("_pairs")
+    return reference.name == "verdict.csv" or _titled(name, reference.parents[1].name) == title
+
+
+def _grouped(
+    title: str, numbers: Sequence[str], files: Sequence[Path], tracked: Mapping[Path, bool] | None, listed: Path
+) -> Iterator[str]:
+    """One sentence on the numbers of an experiment that are not their references, with the files that may be why."""
+    if not numbers:
+        return
+    count = f"{len(numbers)} number{'s' * (len(numbers) > 1)}"
+    changed = [file for file in files if tracked and tracked.get(file.absolute()) is False]
+    unknown = [file for file in files if tracked is not None and file.absolute() not in tracked]
+    if changed or unknown:
+        which = [f"{file} (sha256 {file_sha256(file)[:12]})" for file in [*changed, *unknown]]
+        told = ", ".join(which[:_MOST]) + f" and {len(which) - _MOST} more" * (len(which) > _MOST)
+        differ = "file differs" if len(which) == 1 else "files differ"
+        sentence = f"{title}: {len(which)} {differ} from what was committed: {told} -> {count}"
+    elif tracked is None:
+        sentence = f"{title}: {count} not as in the reference; git tracks none of the {len(files)} files of it"
+    else:
+        sentence = f"{title}: {count} not as in the reference, though its {len(files)} files are as committed"
+    rest = [f"and {len(numbers) - _MOST} more, in {listed}"] if len(numbers) > _MOST else []
+    yield "\n    ".join([sentence, *numbers[:_MOST], *rest])
 
 
 def _claims(of_scales: Iterable[Sequence[Judgement]]) -> list[Judgement]:
     """What was run, at whatever scale; and once what was published and never run."""
     every = [one for judgements in of_scales for one in judgements]
-    chosen = [one for one in every if one.seeds]
+    chosen = [one for one in every if one.was_run]
     told = {_claim(one) for one in chosen}
     for one in every:
         if one.claim and _claim(one) not in told:
@@ -108,34 +195,32 @@ def _claim(one: Judgement) -> tuple[object, ...]:
     return one.method, one.metric, one.source, one.claim
 
 
-def _remake(experiment: ResolvedExperiment, files: Sequence[Path], table: Path, figures: Path) -> None:
+def _remake(experiment: ResolvedExperiment, files: Sequence[Path], table: Path, out: Path) -> None:
     floors = [file for file in files if file.name == "floor.csv"]
     if not floors:
         raise ConfigError(f"{experiment.name}: there is no floor.csv beside its metrics")
-    tabulate(experiment, [file for file in files if file not in floors], floors[0], table)
-    draw("times", experiment, files, [figures / f"{experiment.name}_times.{suffix}" for suffix in ("pdf", "png")])
+    write_tables(experiment, [file for file in files if file not in floors], floors[0], table)
+    figures = [out / "figures" / f"{experiment.name}_times.{suffix}" for suffix in ("pdf", "png")]
+    draw_checked("times", experiment, files, figures)
 
 
-def _differences(made: Path, reference: Path) -> Iterator[str]:
-    """What is not the same in two tables, number by number."""
-    if not reference.is_file():
-        yield f"{reference}: there is no such reference; `am review --accept` writes it"
-        return
+def _differences(made: Path, reference: Path) -> Iterator[tuple[str, str]]:
+    """What is not the same in two tables, number by number, each with the experiment that it is about."""
     ours, theirs = _rows(made), _rows(reference)
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         where = f"{', '.join(key)}: "
         if key not in theirs or key not in ours:
-            yield f"{where}a row that is only in {made if key in ours else reference}"
+            yield key[0], f"{where}a row that is only in {made if key in ours else reference}"
             continue
         for column in dict.fromkeys([*ours[key], *theirs[key]]):
             a, b = ours[key].get(column), theirs[key].get(column)
             if column not in _PROSE and not _same(a, b):
-                yield f"{where}{column} is {a}, its reference in {reference} is {b}"
+                yield key[0], f"{where}{column} is {a}, its reference in {reference} is {b}"
 
 
 def _rows(path: Path) -> dict[tuple[str, ...], dict[Any, Any]]:
     """Rows by what they are about, and by their number among those about the same."""
-    table = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+    table = read_shown(path, ("experiment", "metric"), (), empty=True)
     columns = [column for column in _KEYS if column in table]
     rows: dict[tuple[str, ...], dict[Any, Any]] = {}
     for row in table.to_dict("records"):

@@ -11,12 +11,26 @@ from am.results.provenance import origin
 from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
 from am.results.tidy import blocks_beside, draws_beside, read_blocks, read_draws, read_metrics
 from am.runs import step_digest
+from am.steps.recorded import BESIDE, require
 
 
 def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
-    """Write ``out`` (a CSV), the same as Markdown, and both for every time (``<name>_times``) and pair (``_pairs``)."""
+    """Write ``out`` (a CSV), the same as Markdown, and both for every time (``<name>_times``) and pair (``_pairs``).
+
+    Raises
+    ------
+    ProvenanceError
+        A result is not as recorded, or one that the experiment does not ask for.
+    """
+    require(experiment, [*metrics, *(path.with_name(name) for path in metrics for name in BESIDE), floor])
+    write_tables(experiment, metrics, floor, out)
+
+
+def write_tables(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
+    """The same of results that were checked."""
+    costs_of = [record for path in metrics if (record := path.with_name("provenance.json")).exists()]
     made_of = origin(
-        [*metrics, *blocks_beside(metrics), *draws_beside(metrics), floor],
+        [*metrics, *blocks_beside(metrics), *draws_beside(metrics), *costs_of, floor],
         step_digest("tabulate"),
         ["tabulate"],
         [experiment.asked("labels", "published", "protocol")],

@@ -1,0 +1,246 @@
+"""What ``am fit`` is asked for, checked before torch is loaded: a mistake must not cost seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from am import plugins
+from am.config import ConfigError, merge, read_yaml
+from am.data.choice import Rows, choose, groups, populations
+from am.data.snapshots import DataError
+from am.data.time_course import TimeCourse, read_time_course
+from am.methods.contract import ActionMethod, Method, TrainedMethod
+from am.results.provenance import file_sha256
+from am.runs import build_method
+
+if TYPE_CHECKING:
+    from am.marginals.snapshots import Coupling, Masses
+
+_OWN: dict[str, dict[str, Any]] = {"uam": {"growth": 0.05}, "eam": {"sigma": 0.1}}
+"""Settings of methods that suit cells in units of their spread and of learning time, which the library's do not."""
+_OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced"}
+"""Of methods that explain growth: a plan that moves all mass leaves none to explain."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells that are fitted together."""
+
+    name: str | None
+    """Value of the column of groups; None where all chosen cells are one population."""
+    folder: str
+    """Where its results lie below the folder of the fit; empty for that folder itself."""
+    rows: Rows | None
+    """(n,) which cells of the file; None for all."""
+    course: TimeCourse
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a fit depends on."""
+
+    source: Path
+    sha256: str
+    """Of the source when it was read."""
+    learner: TrainedMethod
+    method: str
+    seed: int
+    time_key: str
+    masses: Masses
+    coupling: Coupling | None
+    """None for methods that join cells of two snapshots by themselves."""
+    relaxation: float | None
+    """None unless the coupling is unbalanced."""
+    where: Mapping[str, str]
+    group_key: str | None
+    parts: Sequence[Part]
+    hint: str | None
+    """A sentence on populations that are fitted as one."""
+
+    @property
+    def name(self) -> str:
+        """Of the source, without the endings of its format."""
+        return source_name(self.source)
+
+    @property
+    def unit(self) -> str | None:
+        """Of time, where the column tells one."""
+        return self.parts[0].course.unit
+
+    def about(self, part: Part | None = None) -> dict[str, Any]:
+        """The settings of the whole, or of a part, as plain data."""
+        where = dict(self.where)
+        if part is not None and part.name is not None and self.group_key is not None:
+            where[self.group_key] = part.name
+        told = {
+            "method": self.method,
+            "settings": self.learner.settings.model_dump(mode="json"),
+            "seed": self.seed,
+            "time_key": self.time_key,
+            "time_unit": self.unit,
+            "basis": self.parts[0].course.basis,
+            "dimensions": self.parts[0].course.x.shape[1],
+            "masses": self.masses if isinstance(self.masses, str) else list(self.masses),
+            "coupling": self.coupling,
+            "relaxation": self.relaxation,
+            "where": [f"{column}={values}" for column, values in where.items()],
+        }
+        if part is None and self.group_key is not None:
+            told |= {"group_key": self.group_key, "groups": {part.name: part.folder for part in self.parts}}
+        return {key: value for key, value in told.items() if value is not None and value != []}
+
+
+def source_name(path: Path) -> str:
+    """The name of a file of cells without the endings of its format.
+
+    Examples
+    --------
+    >>> source_name(Path("raw/course.zarr.zip"))
+    'course'
+    """
+    return Path(path.stem).stem if path.name.endswith(".zarr.zip") else path.stem
+
+
+def read_inputs(
+    source: Path,
+    time_key: str,
+    basis: str,
+    method: str,
+    *,
+    seed: int = 0,
+    iterations: int | None = None,
+    dimensions: int | None = None,
+    masses: Masses = "equal",
+    coupling: Coupling | None = None,
+    relaxation: float | None = None,
+    where: Sequence[str] = (),
+    group_key: str | None = None,
+    settings: Path | None = None,
+) -> Inputs:
+    """Check what is asked for, and read the cells.
+
+    Parameters
+    ----------
+    masses
+        How much there is at each time: with ``counts`` of cells, or numbers, growth rates and weights are absolute.
+    coupling, relaxation
+        Of neighbouring snapshots, as in :class:`am.marginals.snapshots.SnapshotPath`; the method's own when None.
+    where
+        Each ``column=value``, or several values with commas between them: cells that all of these hold for.
+    group_key
+        Column of ``obs`` whose values are fitted apart.
+
+    Raises
+    ------
+    ConfigError
+        The method cannot be fitted, or cannot use an option that is given; or a setting is wrong.
+    DataError
+        The cells do not make a time course, or none is chosen.
+    """
+    own = {} if settings is None else read_yaml(settings)
+    learner = _learner(method, own, settings, iterations)
+    if masses != "equal" and not learner.weighs:
+        raise ConfigError(f"the method '{method}' weighs no cells and cannot use masses; uam does")
+    joined, cost = _coupling(method, learner, coupling, relaxation)
+    if getattr(learner.settings, "estimator", None) == "conditional" and masses != "equal":
+        raise ConfigError("estimator: conditional knows no masses; use 'marginal', or equal masses")
+    conditions = _conditions(where)
+    if group_key is not None and group_key in conditions and "," not in conditions[group_key]:
+        raise ConfigError(f"--group-key {group_key}: --where leaves one group of it; take one of both away")
+    if group_key == time_key:
+        raise ConfigError(f"--group-key {group_key}: that is the column of times; name a column of conditions")
+    sha256 = file_sha256(source) if source.exists() else ""
+    rows = choose(source, conditions)
+    parts: list[Part] = []
+    chosen_by: list[tuple[str | None, Rows | None]] = [(None, rows)]
+    if group_key is not None:
+        chosen_by = [*groups(source, group_key, rows).items()]
+    for name, chosen in chosen_by:
+        try:
+            course = read_time_course(source, time_key, basis, dimensions, chosen)
+        except DataError as error:
+            if name is None:
+                raise
+            raise DataError(
+                f"{error}; these are the cells of {group_key} '{name}', --where leaves groups out"
+            ) from None
+        if _folder(name) in {part.folder for part in parts}:
+            raise DataError(f"{source}: two values of '{group_key}' give the folder '{_folder(name)}'; rename one")
+        parts.append(Part(name, _folder(name), chosen, course))
+    hint = None
+    if group_key is None and (column := populations(source, time_key)) and column not in conditions:
+        hint = (
+            f"all cells are fitted as one population, whatever their '{column}'; --group-key {column} fits each apart, "
+            f"--where {column}=VALUE one alone"
+        )
+    return Inputs(
+        source, sha256, learner, method, seed, time_key, masses, joined, cost, conditions, group_key, parts, hint
+    )
+
+
+def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations: int | None) -> TrainedMethod:
+    """The method with its settings; it must learn from snapshots, and have something to learn."""
+    given = merge(_OWN.get(name, {}), given)
+    if iterations is not None:
+        given = merge(given, {"training": {"iterations": iterations}})
+    if name in plugins.names("am.methods") and not _is_fitted(name):
+        able = filter(_is_fitted, plugins.names("am.methods"))
+        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
+    method = build_method(name, given, str(settings or "settings"))
+    assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
+    return method
+
+
+def _is_fitted(name: str) -> bool:
+    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
+
+
+def _coupling(
+    name: str, learner: TrainedMethod, coupling: Coupling | None, relaxation: float | None
+) -> tuple[Coupling | None, float | None]:
+    """How snapshots are joined, and what it costs to make or lose mass."""
+    if relaxation is not None and not 0 < relaxation < math.inf:
+        raise ConfigError(f"--relaxation {relaxation:g}: it must be a positive number; 1 is the default")
+    if learner.learns_from == "snapshots":
+        if coupling is not None or relaxation is not None:
+            option = "--coupling" if coupling is not None else "--relaxation"
+            raise ConfigError(f"the method '{name}' joins cells by itself and cannot use {option}; am, eam, uam do")
+        return None, None
+    conditional = getattr(learner.settings, "estimator", None) == "conditional"
+    if coupling is None:
+        coupling = "optimal" if conditional else _OWN_COUPLING.get(name, "optimal")
+    if coupling == "unbalanced" and conditional:
+        raise ConfigError("--coupling unbalanced needs 'estimator: marginal': points that come and go have no velocity")
+    if coupling != "unbalanced":
+        if relaxation is not None:
+            raise ConfigError(
+                f"--relaxation is of an unbalanced coupling, and this one is {coupling}; give --coupling unbalanced"
+            )
+        return coupling, None
+    return coupling, 1.0 if relaxation is None else relaxation
+
+
+def _conditions(where: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in where:
+        column, equals, values = text.partition("=")
+        if not (column and equals and values):
+            raise ConfigError(f"--where '{text}': give COLUMN=VALUE, as in condition=wt")
+        if column in found:
+            raise ConfigError(f"--where '{text}': '{column}' is given twice; give its values in one, with commas")
+        found[column] = values
+    return found
+
+
+def _folder(name: str | None) -> str:
+    """A name that every file system takes."""
+    if name is None:
+        return ""
+    safe = quote(name, safe=" +=,()")
+    return f"%2E{safe[1:]}" if safe.startswith(".") else safe or "%"

@@ -1,0 +1,207 @@
+"""Results that an experiment asks for, and whether they are as recorded: nothing else goes into what is shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from am.experiments import ResolvedExperiment
+from am.results.provenance import ProvenanceError
+from am.results.tidy import FLOOR, read_blocks, read_draws, read_history, read_metrics
+from am.runs import DataConfig, RunConfig
+from am.steps.explain import MISSING, Explainer, Node
+
+_TABLES = {
+    "metrics.csv": read_metrics,
+    "blocks.csv": read_blocks,
+    "draws.csv": read_draws,
+    "history.csv": read_history,
+    "floor.csv": read_metrics,
+}
+"""Tables whose rows tell what they are of; ``blocks.csv`` and ``draws.csv`` may have none."""
+BESIDE = ("blocks.csv", "draws.csv")
+"""What the workflow leaves beside each ``metrics.csv``, and intervals are made of."""
+
+
+def configured(experiment: ResolvedExperiment) -> list[tuple[str, int]]:
+    """The runs and seeds that an experiment asks for, those of benchmarks too."""
+    return [(run, seed) for run in experiment.contestants for seed in experiment.seeds]
+
+
+def results_of(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
+    """What an experiment is judged by: ``metrics.csv`` of each configured run and seed, and ``floor.csv``.
+
+    Parameters
+    ----------
+    folder
+        Of the experiment's results. What else lies in it is not read.
+    """
+    wanted = [folder / run / f"seed{seed}" / "metrics.csv" for run, seed in configured(experiment)]
+    return [file for file in (*wanted, folder / "floor.csv") if os.path.lexists(file)]
+
+
+def left_over(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
+    """Each ``metrics.csv`` in the folder of an experiment that belongs to no configured run and seed."""
+    wanted = {folder / run / f"seed{seed}" / "metrics.csv" for run, seed in configured(experiment)}
+    return sorted(set(folder.rglob("metrics.csv")) - wanted)
+
+
+def read_with(metrics: Iterable[Path]) -> list[Path]:
+    """What tables take from beside ``metrics.csv`` files: blocks, draws and costs, where there are some."""
+    there = (path.with_name(name) for path in metrics for name in (*BESIDE, "provenance.json"))
+    return [file for file in there if os.path.lexists(file)]
+
+
+def run_of(file: Path) -> str:
+    """Name of the run that a file of results belongs to; of ``floor.csv``, the floor."""
+    return FLOOR if file.name == "floor.csv" else file.absolute().parent.parent.name
+
+
+class Records:
+    """Asks of results, as ``am explain`` does, whether they are as recorded; each file is hashed once.
+
+    Parameters
+    ----------
+    experiments
+        With the folder of the results of each. Their settings are those that results must have been made with,
+        whatever the files of settings among the results say.
+    """
+
+    def __init__(self, experiments: Mapping[Path, ResolvedExperiment]) -> None:
+        settings: dict[Path, RunConfig | DataConfig] = {}
+        for folder, experiment in experiments.items():
+            settings[folder / "config.yaml"] = experiment.data
+            settings |= {folder / name / "config.yaml": run for name, run in experiment.runs.items()}
+        foreign = [name for experiment in experiments.values() for name in experiment.benchmarks]
+        self._explainer = Explainer(settings, foreign)
+        self.gone: set[Path] = set()
+        """Files behind the results that are no longer there: their records were checked instead."""
+
+    def faults(self, file: Path) -> list[str]:
+        """A sentence for each thing that is not as recorded, of the file or of what it was made from.
+
+        Weights, samples or points that are gone are no fault: an archive leaves them out. They are noted in
+        :attr:`gone`.
+
+        Raises
+        ------
+        ProvenanceError
+            A record is not one.
+        """
+        root = self._explainer.node(file)
+        self.gone |= {node.path for node in root.walk() if node.sha256 is None} - {file}
+        return [*root.told(but=MISSING), *_not_beside(root)]
+
+    def faults_of_results(self, experiment: ResolvedExperiment, files: Iterable[Path]) -> dict[str, list[str]]:
+        """The same of the results of an experiment, by run; nothing of runs that are as recorded.
+
+        Results must hold rows of the run and seed that they lie with, and bring what is measured beside them.
+        """
+        found: dict[str, list[str]] = {}
+        for file in files:
+            beside = [file.with_name(name) for name in BESIDE] if file.name == "metrics.csv" else []
+            for one in (file, *beside):
+                if faults := self.faults(one) or misplaced(experiment, one):
+                    found.setdefault(run_of(file), []).extend(faults)
+        return {run: list(dict.fromkeys(faults)) for run, faults in found.items()}
+
+
+def faults_of_kept(
+    experiment: ResolvedExperiment, files: Iterable[Path], tracked: Mapping[Path, bool] | None
+) -> dict[str, list[str]]:
+    """What is wrong with committed results, by run: no record tells of them but git.
+
+    Parameters
+    ----------
+    tracked
+        As from :func:`am.results.provenance.committed`; None where git knows of none, as in an unpacked archive, and
+        only what they hold can be checked.
+    """
+    found: dict[str, list[str]] = {}
+    for file in files:
+        for one in (file, *(path for path in read_with([file]) if path.name in BESIDE)):
+            as_committed = True if tracked is None else tracked.get(one.absolute())
+            if as_committed is None:
+                faults = [f"{one} is unrecorded: git does not track it; commit it"]
+            elif not as_committed:
+                faults = [f"{one} is edited: it is not the file that was committed"]
+            else:
+                faults = misplaced(experiment, one)
+            if faults:
+                found.setdefault(run_of(file), []).extend(faults)
+    return found
+
+
+def require(experiment: ResolvedExperiment, files: Sequence[Path]) -> None:
+    """Refuse results that are not as recorded, or that the experiment does not ask for.
+
+    Raises
+    ------
+    ProvenanceError
+        Names the first file, and says what is wrong with it and what to do.
+    """
+    records = Records(dict.fromkeys({_folder(experiment, file) for file in files}, experiment))
+    _refuse(lambda file: records.faults(file) or misplaced(experiment, file), files)
+
+
+def require_recorded(files: Iterable[Path]) -> None:
+    """The same of files that may be of any experiment."""
+    _refuse(Records({}).faults, files)
+
+
+def _refuse(faults_of: Callable[[Path], Sequence[str]], files: Iterable[Path]) -> None:
+    for file in files:
+        if faults := faults_of(file):
+            more = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
+            raise ProvenanceError(f"{faults[0]}{more}; delete what is named, and the workflow makes it again")
+
+
+def misplaced(experiment: ResolvedExperiment, file: Path) -> list[str]:
+    """Whether the rows of a table are of what it lies with: its experiment, run and seed, which must be configured.
+
+    Raises
+    ------
+    TableError
+        It is no such table.
+    """
+    if file.name not in _TABLES or _empty(file):
+        return []
+    rows = _TABLES[file.name]([file])
+    if (found := set(rows["experiment"])) != {experiment.name}:
+        return [f"{file} is misplaced: it holds rows of the experiment '{_other(found, experiment.name)}'"]
+    run = run_of(file)
+    if (found := set(rows["method"])) != {run}:
+        return [f"{file} is misplaced: it holds rows of the run '{_other(found, run)}'"]
+    if run == FLOOR:
+        return []
+    seeds = {f"seed{seed}" for seed in rows["seed"]}
+    if seeds != {file.absolute().parent.name}:
+        return [f"{file} is misplaced: it holds rows of {_other(seeds, file.absolute().parent.name)}"]
+    if (run, rows["seed"].iloc[0]) not in configured(experiment):
+        return [
+            f"{file} is not asked for: {experiment.name} has no such run and seed at the scale '{experiment.scale}'"
+        ]
+    return []
+
+
+def _not_beside(node: Node) -> Iterator[str]:
+    """Metrics of samples that lie elsewhere."""
+    if node.path.name in ("metrics.csv", *BESIDE) and node.inputs:
+        own = node.path.with_name("samples.npz").absolute()
+        for one in node.inputs:
+            if one.path.name.endswith(".npz") and one.path.absolute() != own:
+                yield f"{node.path} is misplaced: it measures {one.path}, not the samples beside it"
+
+
+def _folder(experiment: ResolvedExperiment, file: Path) -> Path:
+    """The folder of the experiment's results that a file lies in; else its own."""
+    return next((above for above in file.absolute().parents if above.name == experiment.name), file.absolute().parent)
+
+
+def _empty(file: Path) -> bool:
+    return file.name in BESIDE and file.read_bytes().count(b"\n") == 1
+
+
+def _other(found: set[str], own: str) -> str:
+    return min(found - {own}, default=own)
