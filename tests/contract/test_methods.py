@@ -18,7 +18,6 @@ from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Method, Prediction, TrainedMethod
 from am.randomness import generator
-from am.training.loop import train
 from am.training.stream import Stream
 
 # As large as the clouds of the experiments, for step sizes have units.
@@ -28,6 +27,7 @@ N, TIMES = 40, (0.0, 0.3, 1.0)
 SMALL = {
     **{"width": 8, "depth": 2, "iterations": 5, "batch_size": 32, "boundary_batch_size": 32, "snapshots": 1},
     **{"warmup": 0, "time_steps": 20, "steps": 20},
+    **{"waves": 8, "degree": 3, "draws": 200},
 }
 
 
@@ -249,7 +249,7 @@ def test_training_moves_weights_and_what_follows_from_them(
 
     def fit(folder: str) -> dict[str, Tensor]:
         network, path = built(method), learned(method)
-        return train(network, method.loss, path, method.settings.training, key="key", state=tmp_path / folder).weights
+        return method.train(network, path, key="key", state=tmp_path / folder).weights
 
     weights = fit("one")
     assert weights.keys() == before.keys()

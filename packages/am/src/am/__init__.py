@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from am.methods.contract import Prediction
     from am.models import (
         ActionMatching,
+        ClosedFormActionMatching,
+        ClosedFormEntropicActionMatching,
+        ClosedFormUnbalancedActionMatching,
         ConvexActionMatching,
         EntropicActionMatching,
         IndependentFlowMatching,
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
 __version__ = version("action-matching")
 __all__ = [
     "ActionMatching",
+    "ClosedFormActionMatching",
+    "ClosedFormEntropicActionMatching",
+    "ClosedFormUnbalancedActionMatching",
     "ConfigError",
     "ConvexActionMatching",
     "DataError",
@@ -87,7 +93,8 @@ __getattr__ = lazy(
         "am.marginals.mixture": "GaussianMixture",
         "am.marginals.snapshots": "SnapshotPath",
         "am.methods.contract": "Prediction",
-        "am.models": "ActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
+        "am.models": "ActionMatching ClosedFormActionMatching ClosedFormEntropicActionMatching "
+        "ClosedFormUnbalancedActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
         "NeuralSDE NotFittedError OptimalTransportFlowMatching SchroedingerBridgeFlowMatching ScoreAndFlowMatching "
         "UnbalancedActionMatching load method_names",
         "am.training.loop": "TrainingError",

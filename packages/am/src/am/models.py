@@ -24,7 +24,6 @@ from am.runs import build_method
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import launch
-from am.training.loop import train
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -106,9 +105,7 @@ class Model:
             with torch.random.fork_rng(devices=[]), _folder(state) as folder:
                 torch.manual_seed(derive_seed(key, "weights"))
                 network = method.build(path, generator(key, "build"))
-                trained = train(
-                    network, method.loss, path, method.settings.training, key=key, state=folder, fabric=fabric
-                )
+                trained = method.train(network, path, key=key, state=folder, fabric=fabric)
                 with trained.log.open(newline="") as file:
                     rows = list(csv.DictReader(file))
             network.load_state_dict(trained.weights)
@@ -353,6 +350,59 @@ class ConvexActionMatching(_Named):
     """
 
     _method = "cam"
+
+
+class ClosedFormActionMatching(_Named):
+    """Action Matching without training: an action that is linear in features, by one linear solve.
+
+    Settings: ``features`` (``waves``, ``bandwidths``, ``degree``) and ``solving`` (``draws``, ``folds``, ``ridges``);
+    the loss's ``estimator``. Further ones and errors as of :class:`am.Model`.
+
+    Examples
+    --------
+    >>> import am, torch
+    >>> path = am.Gaussian(mean=lambda t: torch.stack([2 * t, -t], -1), scale=lambda t: 1 + t[:, None])
+    >>> model = am.ClosedFormActionMatching(waves=10, draws=500).fit(path)
+    >>> model.sample(torch.randn(100, 2), [0, 1]).x.shape
+    torch.Size([2, 100, 2])
+    """
+
+    _method = "am_closed"
+
+
+class ClosedFormEntropicActionMatching(_Named):
+    """The drift of a diffusion of given noise, by one linear solve.
+
+    Settings: ``sigma``, in units of length per square root of t, and those of :class:`am.ClosedFormActionMatching`.
+
+    Examples
+    --------
+    >>> import am, torch
+    >>> path = am.SnapshotPath([torch.randn(200, 2), torch.randn(200, 2) + 3], [0, 1])
+    >>> model = am.ClosedFormEntropicActionMatching(sigma=0.5, waves=10, draws=500).fit(path)
+    >>> model.sample(torch.randn(100, 2), [0, 0.5, 1], seed=1).x.shape
+    torch.Size([3, 100, 2])
+    """
+
+    _method = "eam_closed"
+
+
+class ClosedFormUnbalancedActionMatching(_Named):
+    """Particles that move and change their weight, by one linear solve.
+
+    Settings: ``growth``, which is lambda, and those of :class:`am.ClosedFormActionMatching`.
+
+    Examples
+    --------
+    >>> import am, torch
+    >>> clouds = [torch.randn(200, 2), torch.randn(400, 2) + 1]
+    >>> path = am.SnapshotPath(clouds, [0, 1], coupling="unbalanced", masses=[200, 400])
+    >>> model = am.ClosedFormUnbalancedActionMatching(growth=0.1, waves=10, draws=500).fit(path)
+    >>> model.growth_rate(0.5, clouds[0]).shape
+    torch.Size([200])
+    """
+
+    _method = "uam_closed"
 
 
 class IndependentFlowMatching(_Named):

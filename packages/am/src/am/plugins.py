@@ -9,7 +9,7 @@ from types import ModuleType
 
 from am.config import ConfigError, nearest
 
-_NOT_PLUGINS = {"cells", "contract", "images", "synthetic"}
+_NOT_PLUGINS = {"cells", "closed_form", "contract", "images", "synthetic"}
 """Modules that plug-ins build on."""
 
 

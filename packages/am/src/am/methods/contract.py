@@ -16,12 +16,14 @@ from am.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     import torch
     from torch import Tensor, nn
 
     from am.marginals.marginals import Marginals
     from am.objectives.path import PathSample
+    from am.training.loop import Trained
     from am.training.stream import Stream
 
 
@@ -247,6 +249,15 @@ class TrainedMethod(Method):
     @abstractmethod
     def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """Scalar loss of one step, and scalars worth logging; all randomness is ``stream``'s."""
+
+    def train(self, network: Any, marginals: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
+        """The weights that ``network`` should have; it takes steps down the loss.
+
+        Parameters, errors and ``options`` are those of :func:`am.training.loop.train`.
+        """
+        from am.training.loop import train
+
+        return train(network, self.loss, marginals, self.settings.training, key=key, state=state, **options)
 
 
 class ActionSettings(TrainedSettings):

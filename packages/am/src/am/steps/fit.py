@@ -50,7 +50,7 @@ from am.steps.fit_quality import Interval, Weights, failures, intervals, summary
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch
-from am.training.loop import Trained, train
+from am.training.loop import Trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -372,11 +372,9 @@ class _Fitting:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(key, "weights"))
             network = self.learner.build(path, generator(key, "build"))
-        trained = train(
+        trained = self.learner.train(
             network,
-            self.learner.loss,
             path,
-            self.learner.settings.training,
             key=key,
             state=self.state / self.digest[:16] / digest(key)[:16],
             digest=self.digest,

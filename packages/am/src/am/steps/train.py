@@ -16,7 +16,6 @@ from am.results.provenance import collect, file_sha256, peak_memory, write_prove
 from am.runs import build_trained_method, read_run
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch, together
-from am.training.loop import train as fit
 
 
 def train(
@@ -48,11 +47,9 @@ def train(
             torch.manual_seed(derive_seed(key, "weights"))
             network = method.build(marginals, generator(key, "build"))
         depends = digest([run.training_digest, code, file_sha256(data)])
-        trained = fit(
+        trained = method.train(
             network,
-            method.loss,
             marginals,
-            method.settings.training,
             key=key,
             state=folder / "state" / depends[:16],
             digest=depends,

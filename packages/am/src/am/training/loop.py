@@ -116,7 +116,7 @@ def train(
         if getattr(settings, name) % (world * parts):
             among = f"{world} processes" + f" x {parts} parts" * (parts > 1)
             raise TrainingError(f"training.{name}: {getattr(settings, name)} does not divide by {among}")
-    with arithmetic(settings.matmul_precision), _only_run(state, fabric):
+    with arithmetic(settings.matmul_precision), only_run(state, fabric):
         loop = _Loop(network, loss, marginals, settings, key, state, fabric, digest)
         return loop.run(checkpoint_seconds, tensorboard)
 
@@ -385,7 +385,7 @@ class _Log:
 
 
 @contextmanager
-def _only_run(state: Path, fabric: Fabric) -> Iterator[None]:
+def only_run(state: Path, fabric: Fabric) -> Iterator[None]:
     """Make ``state`` and hold it for this run; the kernel lets go of it however the process ends."""
     refusal: str | None = None
     with ExitStack() as held:

@@ -1,0 +1,147 @@
+"""What Action Matching without training steps shares: features, and the solve in place of a loop."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from am import config
+from am.methods.contract import ActionMethod, Prediction
+from am.potentials.features import FeatureSettings, SolvingSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor, nn
+
+    from am.marginals.marginals import Marginals
+    from am.objectives.path import PathSample, TimeWeight
+    from am.training.loop import Trained
+    from am.training.solve import Form
+    from am.training.stream import Stream
+
+
+class ClosedFormSettings(config.Settings):
+    """Settings that all closed forms share."""
+
+    features: FeatureSettings = FeatureSettings()
+    solving: SolvingSettings = SolvingSettings()
+    weight: Literal["constant", "decreasing", "decreasing_squared", "parabolic"] = Field(
+        default="constant", description="w(t) of the objective: 1, 1 - t, (1 - t)^2 or 6 t (1 - t)"
+    )
+    estimator: Literal["best", "marginal", "conditional"] = Field(
+        default="best",
+        description="marginal: of points of q_t alone; conditional: of the velocities of the curves that points lie "
+        "on; best: conditional where the path has velocities and its mass does not change",
+    )
+
+
+class ClosedForm(ActionMethod):
+    """A form of Action Matching whose action is linear in features, to be placed before that form.
+
+    The action has coefficients of its own on each interval between snapshots. What it tells at an inner snapshot is of
+    the interval that begins there; particles that arrive follow the one that ends.
+    """
+
+    settings: ClosedFormSettings  # type: ignore[assignment]  # there is no network to set, and there are no steps
+    constant: ClassVar[bool] = False
+    """Whether the loss sees a function of time alone."""
+
+    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+        """A small random action of the features that a solve gives coefficients to.
+
+        Raises
+        ------
+        ValueError
+            Velocities are asked for where ``marginals`` have none, or points are on a torus or hold what never moves.
+        """
+        import torch
+
+        from am.marginals.images import ImagePath, Torus
+        from am.marginals.snapshots import SnapshotPath
+        from am.potentials.linear import LinearAction
+        from am.potentials.scale import fit_scale
+
+        if isinstance(marginals, Torus) or (isinstance(marginals, ImagePath) and marginals.size < marginals.dimension):
+            raise ValueError("closed forms have no features for a torus, or for images with a condition; use 'am'")
+        if self.settings.estimator == "conditional" and not self.moving(marginals):
+            raise ValueError(
+                "'estimator: conditional' needs velocities and a mass that does not change, which this path does not "
+                "have; use 'best'"
+            )
+        knots = marginals.times if isinstance(marginals, SnapshotPath) else torch.tensor([0.0, 1.0])
+        network = LinearAction(marginals.dimension, self.settings.features, knots, self.constant, generator)
+        fit_scale(network, marginals, generator)
+        return network
+
+    def moving(self, marginals: Marginals) -> bool:
+        """Whether the loss is of velocities of the path's curves."""
+        import torch
+
+        from am.marginals.marginals import GrowingMarginals, MovingMarginals
+
+        if self.settings.estimator == "marginal" or not isinstance(marginals, MovingMarginals):
+            return False
+        if self.constant and isinstance(marginals, GrowingMarginals):
+            return not bool(marginals.log_mass(torch.linspace(0, 1, 101)).any()) and _couples(marginals)
+        return _couples(marginals)
+
+    def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
+        """What the loss of a step would be estimated from."""
+        return stream.draw_moving(marginals) if self.moving(marginals) else stream.draw(marginals)
+
+    def form(self, marginals: Marginals) -> Form:
+        """Which quadratic form the loss is."""
+        from am.training.solve import Form
+
+        own = {name: getattr(self.settings, name) for name in ("sigma", "growth") if hasattr(self.settings, name)}
+        return Form(self._weight(marginals), moving=self.moving(marginals), **own)
+
+    def _weight(self, marginals: Marginals) -> TimeWeight:
+        from am.marginals.marginals import GrowingMarginals
+        from am.objectives.path import WEIGHTS
+
+        weight = WEIGHTS[self.settings.weight]
+        grows = self.constant and isinstance(marginals, GrowingMarginals)
+        return weight.of_mass(marginals.log_mass) if grows else weight  # type: ignore[attr-defined]
+
+    def train(self, network: Any, marginals: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
+        """The coefficients of least loss; no step is taken."""
+        from am.training.solve import solve
+
+        return solve(network, marginals, self.form(marginals), self.settings.solving, key=key, state=state, **options)
+
+    def sample(
+        self,
+        network: Any,
+        start: Tensor,
+        times: Tensor,
+        generator: torch.Generator,
+        truth: Marginals | None = None,
+    ) -> Prediction:
+        """Follow the dynamics from interval to interval, each with its own action to its very end."""
+        import torch
+
+        knots = network.knots.to(times)
+        inner = knots[(knots > times[0]) & (knots < times[-1])]
+        grid = torch.cat([times, inner]).unique()
+        x, log_weight, nfe = [start[None]], [start.new_zeros(1, len(start))], 0
+        for begin, end in pairwise([times[0], *inner, times[-1]]):
+            k = int(torch.searchsorted(knots, (begin + end) / 2)) - 1
+            moments = grid[(grid >= begin) & (grid <= end)]
+            part = super().sample(network.interval(k), x[-1][-1], moments, generator)  # type: ignore[safe-super]
+            x.append(part.x[1:])
+            if part.log_weight is not None:
+                log_weight.append(log_weight[-1][-1:] + part.log_weight[1:])
+            nfe += part.nfe
+        wanted = torch.isin(grid, times)
+        weights = torch.cat(log_weight)[wanted] if len(log_weight) > 1 else None
+        return Prediction(torch.cat(x)[wanted], weights, nfe)
+
+
+def _couples(marginals: Any) -> bool:
+    """Whether particles of the path move along curves, instead of coming and going."""
+    return getattr(marginals, "coupling", None) != "unbalanced"

@@ -1,0 +1,134 @@
+r"""The losses of Action Matching as quadratic forms, for actions that are linear in their features.
+
+With s = sum_k theta_k phi_k the losses of AM, eAM and uAM are theta' A theta / 2 - b' theta, where
+
+.. math::
+
+    A &= \int w E[\nabla\phi \nabla\phi' + \lambda \phi\phi'] dt \\
+    b &= w_1 E_{q_1}[\phi] - w_0 E_{q_0}[\phi] - \int (w E[\partial_t\phi] + w' E[\phi]) dt
+         - \frac{\sigma^2}{2} \int w E[\Delta\phi] dt
+
+or, from velocities v of curves that carry q_t, the same b without its first terms but with \int w E[\nabla\phi . v] dt.
+Where features are products of a function of space and one of time, both are sums of Kronecker products over nodes of
+time. Source of the losses: Neklyudov et al., ICML 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from am.objectives.path import TimeWeight
+from am.potentials.linear import legendre
+
+
+class Moments(NamedTuple):
+    """Means of M features of space at Q nodes of time, in double precision."""
+
+    gradients: Tensor
+    """(Q, M, M) E[grad psi_m . grad psi_n]."""
+    products: Tensor
+    """(Q, M, M) E[psi_m psi_n]."""
+    values: Tensor
+    """(Q, M) E[psi_m]."""
+    laplacians: Tensor
+    """(Q, M) E[laplacian psi_m]."""
+    carried: Tensor
+    """(Q, M) E[grad psi_m . v]; zero where no velocities are known."""
+    ends: Tensor
+    """(2, M) E[psi_m] at both ends of the interval."""
+
+
+def mean_moments(parts: Sequence[Moments]) -> Moments:
+    """Means over parts of equally many points."""
+    return Moments(*(torch.stack(part).mean(0) for part in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """Gauss-Legendre nodes of time on an interval, and how the loss weighs what is there."""
+
+    begin: float
+    end: float
+    nodes: int
+    degree: int
+    """Of the polynomials of time."""
+
+    def times(self) -> Tensor:
+        """(Q,) nodes, inside the interval."""
+        return self.begin + (self.end - self.begin) * self._rule()[0]
+
+    def _rule(self) -> tuple[Tensor, Tensor]:
+        import numpy as np
+
+        x, weight = np.polynomial.legendre.leggauss(self.nodes)
+        return torch.from_numpy(x + 1) / 2, torch.from_numpy(weight) / 2
+
+    def form(
+        self, moments: Moments, weight: TimeWeight, *, sigma: float = 0.0, growth: float = 0.0, moving: bool = False
+    ) -> Quadratic:
+        """The quadratic form of the features psi_m p_j, number m (degree + 1) + j.
+
+        Parameters
+        ----------
+        sigma
+            Noise of eAM; 0 for AM and uAM.
+        growth
+            lambda of uAM; 0 for AM and eAM.
+        moving
+            Whether b comes from velocities of curves.
+        """
+        u, share = self._rule()
+        length, times = self.end - self.begin, self.times()
+        p, slope = legendre(u, self.degree)
+        slope = slope / length
+        w, w_slope = weight.value(times), weight.slope(times)
+        m, q, j = moments.values.shape[1], self.nodes, self.degree + 1
+        inside = length * share * w
+        space = (moments.gradients + growth * moments.products).reshape(q, m * m)
+        time = (p[:, :, None] * p[:, None, :]).reshape(q, j * j) * inside[:, None]
+        a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
+        b = -(sigma**2) / 2 * moments.laplacians.T @ (inside[:, None] * p)
+        if moving:
+            b = b + moments.carried.T @ (inside[:, None] * p)
+        else:
+            b = b - moments.values.T @ (inside[:, None] * slope + (length * share * w_slope)[:, None] * p)
+            at_ends, _ = legendre(torch.tensor([0.0, 1.0], dtype=torch.float64), self.degree)
+            w_ends = weight.value(torch.tensor([self.begin, self.end], dtype=torch.float64))
+            b = b + moments.ends.T @ (torch.tensor([-1.0, 1.0]).double()[:, None] * w_ends[:, None] * at_ends)
+        return Quadratic(a, b.reshape(-1))
+
+
+_FREE = 1e-6
+"""Ridge of features that are to be spared, beside that of the others."""
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """theta' A theta / 2 - b' theta."""
+
+    a: Tensor
+    """(P, P), symmetric and not negative."""
+    b: Tensor
+    """(P,)"""
+
+    def loss(self, theta: Tensor) -> Tensor:
+        """(..., P) -> (...)."""
+        return ((theta @ self.a) * theta).sum(-1) / 2 - theta @ self.b
+
+    def minima(self, ridges: Sequence[float], spared: int = 0) -> Tensor:
+        """The minimum with each ridge: (R, P).
+
+        A ridge r adds r / 2 times the sum of squares of unknowns that are scaled to make the diagonal of A one; of the
+        first ``spared`` of them, a millionth of that. All come from one eigendecomposition.
+        """
+        diagonal = self.a.diagonal()
+        scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
+        scale[:spared] /= _FREE**0.5
+        values, vectors = torch.linalg.eigh(scale[:, None] * self.a * scale)
+        shrunk = (vectors.T @ (scale * self.b)) / (values.clamp(min=0) + torch.tensor(ridges).to(self.a)[:, None])
+        return shrunk @ vectors.T * scale

@@ -1,0 +1,195 @@
+"""Actions that are linear in their features, with exact derivatives in space and time."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from am.potentials.features import FeatureSettings
+from am.potentials.potential import Derivatives, Potential
+from am.potentials.scale import ScaledNetwork
+
+
+class SpaceFeatures(nn.Module):
+    r"""Functions psi_m of scaled points z: a constant, coordinates, their products and random waves.
+
+    Waves are cos(k . z + phase) / \|k\|, so that gradients of all features are of order one (Rahimi and Recht 2007).
+
+    Parameters
+    ----------
+    constant
+        Whether 1 is a feature. A balanced loss cannot see it.
+    """
+
+    first: Tensor
+    second: Tensor
+    frequencies: Tensor
+    phases: Tensor
+
+    def __init__(self, dimension: int, settings: FeatureSettings, constant: bool, generator: torch.Generator) -> None:
+        super().__init__()
+        self.constant = int(constant)
+        quadratic = dimension <= settings.quadratic_up_to
+        pairs = torch.triu_indices(dimension, dimension) if quadratic else torch.empty(2, 0, dtype=torch.long)
+        self.register_buffer("first", pairs[0], persistent=False)
+        self.register_buffer("second", pairs[1], persistent=False)
+        lengths = torch.tensor(settings.bandwidths, dtype=torch.float64) * math.sqrt(dimension)
+        shape = (settings.waves, dimension)
+        normal = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
+        phase = torch.rand(settings.waves, generator=generator, dtype=torch.float64, device=generator.device).cpu()
+        self.register_buffer("frequencies", normal / lengths[torch.arange(settings.waves) % len(lengths)][:, None])
+        self.register_buffer("phases", 2 * math.pi * phase)
+        self.dimension = dimension
+        self.sizes = [self.constant, dimension, len(pairs[0]), settings.waves]
+
+    @property
+    def number(self) -> int:
+        """M, the number of features."""
+        return sum(self.sizes)
+
+    def _angles(self, z: Tensor) -> Tensor:
+        return z @ self.frequencies.T + self.phases
+
+    @property
+    def _lengths(self) -> Tensor:
+        return self.frequencies.norm(dim=1)
+
+    def values(self, z: Tensor) -> Tensor:
+        """(n, d) -> (n, M)."""
+        products = z[:, self.first] * z[:, self.second]
+        waves = torch.cos(self._angles(z)) / self._lengths
+        return torch.cat([z.new_ones(len(z), self.constant), z, products, waves], 1)
+
+    @property
+    def _directions(self) -> Tensor:
+        return self.frequencies / self._lengths[:, None]
+
+    def _polynomial_jacobian(self, z: Tensor) -> Tensor:
+        """Gradients of all features but waves: (n, d) -> (n, d, M - waves)."""
+        n, d = z.shape
+        linear = torch.eye(d, dtype=z.dtype, device=z.device).expand(n, d, d)
+        products = z.new_zeros(n, d, len(self.first))
+        feature = torch.arange(len(self.first), device=z.device)
+        products[:, self.first, feature] += z[:, self.second]
+        products[:, self.second, feature] += z[:, self.first]
+        return torch.cat([z.new_zeros(n, d, self.constant), linear, products], 2)
+
+    def gram(self, z: Tensor) -> Tensor:
+        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed."""
+        sines, directions = torch.sin(self._angles(z)), self._directions
+        others = self._polynomial_jacobian(z)
+        square = torch.einsum("ndk,ndl->kl", others, others)
+        mixed = -torch.einsum("dkm,md->km", (others.flatten(1).T @ sines).view(*others.shape[1:], -1), directions)
+        waves = (directions @ directions.T) * (sines.T @ sines)
+        return torch.cat([torch.cat([square, mixed], 1), torch.cat([mixed.T, waves], 1)])
+
+    def laplacians(self, z: Tensor) -> Tensor:
+        """Laplacian of each feature: (n, d) -> (n, M)."""
+        n = len(z)
+        products = (self.first == self.second).to(z).mul(2).expand(n, -1)
+        waves = -torch.cos(self._angles(z)) * self._lengths
+        return torch.cat([z.new_zeros(n, self.constant + self.dimension), products, waves], 1)
+
+    def gradient(self, z: Tensor, coefficients: Tensor) -> Tensor:
+        """Gradient of sum_m c_m psi_m: (n, d), (n, M) -> (n, d); the Jacobian is never formed."""
+        _, linear, products, waves = coefficients.split(self.sizes, 1)
+        found = linear - (waves * torch.sin(self._angles(z)) / self._lengths) @ self.frequencies
+        found = found.index_add(1, self.first, products * z[:, self.second])
+        return found.index_add(1, self.second, products * z[:, self.first])
+
+    def along(self, z: Tensor, v: Tensor) -> Tensor:
+        """Slope of each feature along a vector: (n, d), (n, d) -> (n, M)."""
+        products = v[:, self.first] * z[:, self.second] + z[:, self.first] * v[:, self.second]
+        waves = -torch.sin(self._angles(z)) * (v @ self.frequencies.T) / self._lengths
+        return torch.cat([v.new_zeros(len(v), self.constant), v, products, waves], 1)
+
+
+def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
+    """Polynomials that are orthonormal on [0, 1], and their derivatives: (n,) -> (n, degree + 1), twice."""
+    x = 2 * u - 1
+    values, slopes = [torch.ones_like(x), x], [torch.zeros_like(x), torch.ones_like(x)]
+    for j in range(1, degree):
+        values.append(((2 * j + 1) * x * values[j] - j * values[j - 1]) / (j + 1))
+        slopes.append(slopes[j - 1] + (2 * j + 1) * values[j])
+    norms = (2 * torch.arange(degree + 1).to(u) + 1).sqrt()
+    return torch.stack(values[: degree + 1], 1) * norms, 2 * torch.stack(slopes[: degree + 1], 1) * norms
+
+
+class LinearAction(ScaledNetwork, Potential):
+    r"""An action s_t(x) = L^2 sum_mj theta_mj psi_m((x - c) / L) p_j(u), with coefficients of its own on each interval.
+
+    c is the centre of the data and L their spread; p_j are polynomials of the part u of the interval that has passed.
+    Computes in double precision and answers in that of the points. At an inner knot, the interval that begins there
+    answers.
+
+    Parameters
+    ----------
+    knots
+        (K,) increasing times from 0 to 1, which bound the intervals.
+    constant
+        Whether a function of time alone is a feature, as unbalanced losses need.
+    """
+
+    knots: Tensor
+
+    def __init__(
+        self, dimension: int, settings: FeatureSettings, knots: Tensor, constant: bool, generator: torch.Generator
+    ) -> None:
+        super().__init__(dimension)
+        self.degree = settings.degree_for(len(knots) - 1)
+        self.space_features = SpaceFeatures(dimension, settings, constant, generator)
+        self.register_buffer("knots", knots.double(), persistent=False)
+        shape = (len(knots) - 1, self.space_features.number, self.degree + 1)
+        theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
+        self.theta = nn.Parameter(theta / 100)
+        """(K - 1, M, J) coefficients."""
+        self._interval: int | None = None
+
+    def interval(self, index: int) -> LinearAction:
+        """The same action, with the coefficients of one interval at all times."""
+        one = copy.copy(self)
+        one._interval = index
+        return one
+
+    def _at(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients of the space features, and their derivatives in time: (n,) -> (n, M), twice."""
+        time = time.double()
+        if self._interval is None:
+            index = (torch.searchsorted(self.knots, time.detach(), right=True) - 1).clamp(0, len(self.knots) - 2)
+        else:
+            index = torch.full(time.shape, self._interval, device=time.device)
+        lengths = self.knots.diff()[index]
+        values, slopes = legendre((time - self.knots[index]) / lengths, self.degree)
+        slopes = slopes / lengths[:, None]
+        found = time.new_zeros(2, len(time), self.theta.shape[1])
+        for k in index.unique().tolist():
+            here = (index == k).nonzero()[:, 0]
+            both = torch.stack([values[here], slopes[here]]) @ self.theta[k].T
+            found = found.index_add(1, here, both)
+        return found[0], found[1]
+
+    def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        spread = self.spread.double()
+        return (x.double() - self.centre.double()) / spread, spread
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        z, spread = self._scaled(x)
+        return (spread**2 * (self._at(time)[0] * self.space_features.values(z)).sum(1)).to(x.dtype)
+
+    def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
+        """Value and gradients, from those of the features."""
+        z, spread = self._scaled(x)
+        now, slope = self._at(time)
+        features = self.space_features.values(z)
+        value, ds_dt = (spread**2 * (c * features).sum(1) for c in (now, slope))
+        ds_dx = spread * self.space_features.gradient(z, now)
+        return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx.to(x.dtype))
+
+    def space(self, time: Tensor, x: Tensor) -> Tensor:
+        """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
+        z, spread = self._scaled(x)
+        return (spread * self.space_features.gradient(z, self._at(time)[0])).to(x.dtype)
