@@ -7,6 +7,7 @@
 from am.config import digest
 from am.data.registry import ARCHIVES, archive_name
 from am.runs import step_digest
+from am.steps.failed import failures
 from am.steps.recorded import configured
 
 OUT = f"{PROJECT.results}/{PROJECT.scale}"
@@ -25,6 +26,10 @@ wildcard_constraints:
     experiment="|".join(PROJECT.known),
     run="[A-Za-z0-9][A-Za-z0-9_-]*",
     seed=r"\d+",
+
+
+# With --config partial=true, runs that failed are left out of what is asked for, and shown as failed.
+FAILED = {e.name: failures(e, Path(OUT)) if PROJECT.partial else {} for e in PROJECT.known.values()}
 
 
 def experiment(wildcards):
@@ -65,7 +70,7 @@ def every_run(pattern, experiment, trained=False, own=False, folder=None):
     return [
         f"{OUT}/{folder or experiment.name}/{name}/seed{seed}/{pattern}"
         for name, seed in configured(experiment)
-        if name in chosen
+        if name in chosen and (name, seed) not in FAILED[experiment.name]
     ]
 
 
@@ -122,7 +127,11 @@ def shown_in(figure):
     def inputs(wildcards):
         e = experiment(wildcards)
         pictured = [name for name, one in e.runs.items() if one.about.weighs] if figure == "growth" else e.pictured
-        first = [f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz" for name in pictured]
+        first = [
+            f"{OUT}/{e.name}/{name}/seed{e.seeds[0]}/samples.npz"
+            for name in pictured
+            if (name, e.seeds[0]) not in FAILED[e.name]
+        ]
         untrained = [
             path for path in every_run("metrics.csv", e) if path not in every_run("metrics.csv", e, trained=True)
         ]

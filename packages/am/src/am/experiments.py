@@ -98,6 +98,9 @@ class ProjectSettings(Settings):
         default="results", pattern=r"^[^-{}\x00-\x1f][^{}\x00-\x1f]*$", description="folder of all results; no braces"
     )
     tensorboard: bool = False
+    partial: bool = Field(
+        default=False, description="show what there is, and runs that failed as failed, instead of running them again"
+    )
     artifacts: Artifacts | dict[str, Artifacts] = Field(
         default_factory=dict,
         description="build or archive, of all experiments or by name; goes before what their files say",
@@ -321,6 +324,7 @@ class Project:
         self.scale = settings.scale
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
+        self.partial = settings.partial
         self.benchmarks = read_benchmarks(folder.parent / FOLDER, known, settings.benchmarks, opt_in)
         """Those that run, by the name of their folder."""
 

@@ -163,7 +163,7 @@ def markdown(summary: pd.DataFrame, protocol: str = "") -> str:
             ]
             for row in rows.to_dict("records")
         ]
-        parts.append(f"{_heading(rows, protocol)}\n\n{markdown_table(head, cells)}")
+        parts.append(f"{_heading(rows, protocol)}\n\n{markdown_table(head, cells)}{_failures(rows)}")
     return "\n".join([*parts, _LEGEND])
 
 
@@ -313,7 +313,17 @@ def _title(row: Any) -> str:
     return f"*control: {row['title']}*" if row["control"] else str(row["title"])
 
 
+def _failures(rows: pd.DataFrame) -> str:
+    """A line for each method with a run that failed."""
+    if "failed" not in rows:
+        return ""
+    lines = [f"- *failed*: {row['title']}, {row['failed']}\n" for row in rows.to_dict("records") if row["failed"]]
+    return "\n" + "".join(lines) if lines else ""
+
+
 def _ours(row: Any) -> str:
+    if not row["seeds"] and row.get("failed"):
+        return "*failed*"
     return interval(row["mean"], row["low"], row["high"], row["seeds"]) + " (!)" * bool(row["beyond_floor"])
 
 

@@ -37,6 +37,8 @@ class Verdict(StrEnum):
     WORSE = "worse"
     CANNOT_SAY = "cannot say"
     NOT_RUN = "not run"
+    FAILED = "failed"
+    """A run of it ended before there was anything to measure."""
     NOT_AS_RECORDED = "not as recorded"
     """A result that it rests on is not the file that was made, or was made from others, with other settings or code."""
 
@@ -75,12 +77,12 @@ class Judgement:
     @property
     def was_run(self) -> bool:
         """Whether there are results, be they as recorded or not."""
-        return self.seeds > 0 or self.verdict == Verdict.NOT_AS_RECORDED
+        return self.seeds > 0 or self.verdict in (Verdict.NOT_AS_RECORDED, Verdict.FAILED)
 
     @property
     def fails(self) -> bool:
         """Whether a comparison was made, and came out as it should not."""
-        compared = self.verdict not in (Verdict.CANNOT_SAY, Verdict.NOT_RUN, Verdict.NOT_AS_RECORDED)
+        compared = self.verdict in (Verdict.REPRODUCED, Verdict.BETTER, Verdict.WORSE)
         return compared and bool(self.expected) and self.verdict not in self.expected.split(" or ")
 
 
@@ -336,6 +338,7 @@ _COLOURS = {
     Verdict.WORSE: ("red", "#f7d9d3"),
     Verdict.CANNOT_SAY: ("yellow", "#f5ecc8"),
     Verdict.NOT_RUN: ("bright_black", "#e6e6e6"),
+    Verdict.FAILED: ("red", "#f7d9d3"),
     Verdict.NOT_AS_RECORDED: ("red", "#f7d9d3"),
 }
 

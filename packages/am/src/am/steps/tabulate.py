@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
@@ -11,6 +11,7 @@ from am.results.provenance import origin
 from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
 from am.results.tidy import blocks_beside, draws_beside, read_blocks, read_draws, read_metrics
 from am.runs import step_digest
+from am.steps.failed import by_run, failures
 from am.steps.recorded import BESIDE, require
 
 
@@ -23,11 +24,18 @@ def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Pat
         A result is not as recorded, or one that the experiment does not ask for.
     """
     require(experiment, [*metrics, *(path.with_name(name) for path in metrics for name in BESIDE), floor])
-    write_tables(experiment, metrics, floor, out)
+    failed = by_run(failures(experiment, floor.absolute().parents[1]).values())
+    write_tables(experiment, metrics, floor, out, failed)
 
 
-def write_tables(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Path, out: Path) -> None:
-    """The same of results that were checked."""
+def write_tables(
+    experiment: ResolvedExperiment,
+    metrics: Sequence[Path],
+    floor: Path,
+    out: Path,
+    failed: Mapping[str, str] | None = None,
+) -> None:
+    """The same of results that were checked; ``failed`` tells why runs failed, by run."""
     costs_of = [record for path in metrics if (record := path.with_name("provenance.json")).exists()]
     made_of = origin(
         [*metrics, *blocks_beside(metrics), *draws_beside(metrics), *costs_of, floor],
@@ -40,6 +48,8 @@ def write_tables(experiment: ResolvedExperiment, metrics: Sequence[Path], floor:
     blocks, draws = read_blocks(blocks_beside(metrics)), read_draws(draws_beside(metrics))
     published, costs, higher = experiment.published, read_costs(metrics), experiment.data.evaluation.higher
     summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher, draws)
+    if failed:
+        summary["failed"] = summary["method"].map(dict(failed)).fillna("")
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
     times = summarise_times(experiment.name, values, floors, labels, blocks, higher, draws)
     beside = out.with_stem(f"{out.stem}_times")

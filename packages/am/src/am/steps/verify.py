@@ -14,6 +14,7 @@ from am.results.tables import summarise
 from am.results.tidy import FLOOR, blocks_beside, read_blocks, read_metrics
 from am.results.verdicts import Judgement, Verdict, judge, write_verdicts
 from am.runs import step_digest
+from am.steps.failed import by_run, failures
 from am.steps.recorded import Records, faults_of_kept, left_over, results_of, run_of
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
         files = results_of(experiment, results / name)
         _tell_of(left_over(experiment, results / name), "is not read, since the settings ask for no such run and seed")
         faults = records.faults_of_results(experiment, files)
-        judgements += judged(experiment, files, faults)
+        failed = by_run(failures(experiment, results).values())
+        judgements += judged(experiment, files, faults, failed)
         told += (fault for found in faults.values() for fault in found)
         inputs += [*files, *blocks_beside(files)]
         asked.append(experiment.asked("labels", "published"))
@@ -80,7 +82,10 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
 
 
 def judged(
-    experiment: ResolvedExperiment, files: Sequence[Path], faults: Mapping[str, Sequence[str]] | None = None
+    experiment: ResolvedExperiment,
+    files: Sequence[Path],
+    faults: Mapping[str, Sequence[str]] | None = None,
+    failed: Mapping[str, str] | None = None,
 ) -> list[Judgement]:
     """A judgement for each number that was published about an experiment.
 
@@ -90,8 +95,10 @@ def judged(
         As from :func:`am.steps.recorded.results_of`.
     faults
         What is not as recorded, by run. Nothing of these runs is read; without the floor there is no verdict at all.
+    failed
+        Why runs failed, by run. They have no verdict, other seeds or not: the mean would be of the lucky ones.
     """
-    faults = faults or {}
+    faults, failed = faults or {}, failed or {}
     trusted = [] if FLOOR in faults else [file for file in files if run_of(file) not in faults]
     floors = [file for file in trusted if file.name == "floor.csv"]
     runs = [file for file in trusted if file.name == "metrics.csv"]
@@ -106,9 +113,15 @@ def judged(
     judgements = judge(title, summary, labels, experiment.published, experiment.scale)
     distrusted = {run_of(file) for file in files} - {FLOOR} if FLOOR in faults else set(faults)
     controls = [label.title for label in labels if label.control and label.method in distrusted]
-    shown = [replace(one, controls=_said(one.controls, controls)) for one in judgements]
+    shown = [replace(one, controls=_said(one.controls, controls, Verdict.NOT_AS_RECORDED)) for one in judgements]
+    controls = [label.title for label in labels if label.control and label.method in failed]
+    shown = [replace(one, controls=_said(one.controls, controls, Verdict.FAILED)) for one in shown]
     return [
-        _without_verdict(one, faults.get(one.method) or faults[FLOOR]) if one.method in distrusted else one
+        _without_verdict(one, faults.get(one.method) or faults[FLOOR])
+        if one.method in distrusted
+        else replace(one, verdict=Verdict.FAILED, why=f"A run of it failed. {failed[one.method]}")
+        if one.method in failed
+        else one
         for one in shown
     ]
 
@@ -123,7 +136,7 @@ def _without_verdict(one: Judgement, faults: Sequence[str]) -> Judgement:
     return replace(one, verdict=Verdict.NOT_AS_RECORDED, why=f"{faults[0]}.{more}")
 
 
-def _said(shown: str, controls: Sequence[str]) -> str:
+def _said(shown: str, controls: Sequence[str], verdict: Verdict) -> str:
     for title in controls:
-        shown = shown.replace(f"{title} not run", f"{title} {Verdict.NOT_AS_RECORDED}")
+        shown = shown.replace(f"{title} not run", f"{title} {verdict}")
     return shown
