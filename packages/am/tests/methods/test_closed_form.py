@@ -136,6 +136,17 @@ def test_particles_follow_each_action_to_the_end_of_its_interval(times: list[flo
         torch.testing.assert_close(x, expected, rtol=0, atol=0.05)
 
 
+def test_particles_go_back_by_the_reversed_action() -> None:
+    """From the last snapshot to the first, through a path whose intervals are not equally long."""
+    first = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    path = am.SnapshotPath([first, first + torch.tensor([2.0, 0.0]), first + torch.tensor([2.0, 3.0])], [0, 0.2, 1])
+    model = am.ClosedFormActionMatching(waves=5, draws=500, ridges=(1e-6,)).fit(path)
+    back = model.network.reversed()
+    found = model.method.sample(back, path.points[2], torch.tensor([0.0, 0.4, 0.8, 1.0]), torch.Generator()).x
+    expected = [path.points[2], first + torch.tensor([2.0, 1.5]), path.points[1], first]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=0.05)
+
+
 def test_weights_grow_on_from_interval_to_interval() -> None:
     still = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     path = am.SnapshotPath([still, still, still], [0, 0.4, 1], masses=[100, 300, 50])

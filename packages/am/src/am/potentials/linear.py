@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from am.potentials.features import FeatureSettings
-from am.potentials.potential import Derivatives, Potential
+from am.potentials.potential import Derivatives, Potential, ReversedPotential
 from am.potentials.scale import ScaledNetwork
 
 
@@ -154,6 +154,10 @@ class LinearAction(ScaledNetwork, Potential):
         one._interval = index
         return one
 
+    def reversed(self) -> ReversedLinearAction:
+        """The action of the path run backwards, interval by interval too."""
+        return ReversedLinearAction(self)
+
     def _at(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of the space features, and their derivatives in time: (n,) -> (n, M), twice."""
         time = time.double()
@@ -193,3 +197,18 @@ class LinearAction(ScaledNetwork, Potential):
         """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
         z, spread = self._scaled(x)
         return (spread * self.space_features.gradient(z, self._at(time)[0])).to(x.dtype)
+
+
+class ReversedLinearAction(ReversedPotential):
+    """A linear action of the path run backwards."""
+
+    potential: LinearAction
+
+    @property
+    def knots(self) -> Tensor:
+        """(K,) increasing times from 0 to 1, which bound the intervals."""
+        return 1 - self.potential.knots.flip(0)
+
+    def interval(self, index: int) -> ReversedPotential:
+        """The same action, with the coefficients of one interval at all times."""
+        return ReversedPotential(self.potential.interval(len(self.potential.knots) - 2 - index))

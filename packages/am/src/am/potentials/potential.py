@@ -58,6 +58,10 @@ class Potential(nn.Module, ABC):
         with torch.no_grad():
             return self.space(time, x)
 
+    def reversed(self) -> Potential:
+        """The action of the path run backwards, where there is no noise."""
+        return ReversedPotential(self)
+
 
 class ResidualPotential(Potential):
     """The published action s_t(x) = |x - h(t, x)|^2 / 2, h an MLP on (t, x) as they come."""

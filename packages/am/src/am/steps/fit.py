@@ -27,7 +27,6 @@ from am.marginals.snapshots import SnapshotPath
 from am.marginals.units import Units
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.metrics.fields import cosines
-from am.potentials.potential import ReversedPotential
 from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
 from am.results.figures.trajectories import trajectories
@@ -279,7 +278,7 @@ class _Run:
         network, trained = fitting.train(self.path, self.key)
         models = {"": trained}
         if self.turned:
-            backward: Any = ReversedPotential(network)
+            backward: Any = network.reversed()
         else:  # learned from the course run backwards
             backward, models["_backward"] = fitting.train(_backwards(self.path), f"{self.key}/backward")
         begun, course, key = clock.monotonic(), self.part.course, self.key
