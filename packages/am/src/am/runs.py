@@ -93,6 +93,11 @@ class Evaluation(Course):
         """Names of the metrics of which higher values are better."""
         return frozenset(metric.label for metric in self.metrics if metric.better == "higher")
 
+    @property
+    def positive(self) -> frozenset[str]:
+        """Names of the metrics that cannot be negative."""
+        return frozenset(metric.label for metric in self.metrics if metric.is_positive)
+
     @field_validator("metrics")
     @classmethod
     def _told_apart(cls, metrics: tuple[MetricSettings, ...]) -> tuple[MetricSettings, ...]:

@@ -14,7 +14,6 @@ from am.dynamics.settings import OdeSettings
 from am.marginals.gaussian import Gaussian
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, TrainedMethod
-from am.potentials.potential import ReversedPotential
 from am.randomness import generator
 
 PATH = Gaussian(lambda t: (2 * t)[:, None].expand(-1, 2), lambda t: (1 + t)[:, None])
@@ -55,7 +54,7 @@ def moved(method: TrainedMethod, network: Any, x: Tensor, begin: float, end: flo
 def test_velocities_that_a_path_does_not_have_are_not_learned_from(name: str) -> None:
     kind = plugins.load("am.methods", name).METHOD
     method = kind(parse(kind.settings_type, {"estimator": "conditional"}, name))
-    with pytest.raises(ValueError, match=r"'estimator: conditional' needs velocities.*; use 'marginal'"):
+    with pytest.raises(ValueError, match=r"'estimator: conditional' needs velocities.*; use '(marginal|best)'"):
         method.build(PATH, generator("build"))
 
 
@@ -79,7 +78,7 @@ def test_the_reversed_action_brings_particles_back_with_their_weights(name: str)
     method, network, x = built(name)
     there, log_weight = moved(method, network, x, 0.2, 0.7)
     assert float((there - x).abs().mean()) > 0.01
-    back, log_weight_back = moved(method, ReversedPotential(network), there, 0.3, 0.8)
+    back, log_weight_back = moved(method, network.reversed(), there, 0.3, 0.8)
     torch.testing.assert_close(back, x, rtol=0, atol=1e-5)
     if log_weight is not None and log_weight_back is not None:
         assert float(log_weight.std()) > 0.01
@@ -88,7 +87,7 @@ def test_the_reversed_action_brings_particles_back_with_their_weights(name: str)
 
 def test_the_derivatives_of_the_reversed_action_are_its_derivatives() -> None:
     _, network, x = built("am")
-    reverse = ReversedPotential(network)
+    reverse = network.reversed()
     time = torch.linspace(0, 1, len(x), dtype=torch.float64, requires_grad=True)
     x.requires_grad_()
     value = reverse(time, x)

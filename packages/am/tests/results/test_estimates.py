@@ -65,3 +65,25 @@ def test_seeds_that_agree_leave_the_luck_of_the_cells() -> None:
 def test_what_does_not_vary_at_all_has_no_width() -> None:
     found = estimate(series([2.0, 2.0]), series([2.0] * 10))
     assert (found["low"], found["high"]) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("shape", [1.0, 4.0, 100.0])
+def test_what_cannot_be_negative_has_an_interval_above_zero_that_holds_the_truth(shape: float) -> None:
+    """Three seeds, from exponential values, of which Student's interval reaches below zero, to nearly normal ones."""
+    values, inside, below = np.random.default_rng(0).gamma(shape, 1 / shape, (1000, 3)), {True: 0, False: 0}, 0
+    for row in values:
+        for positive in inside:
+            found = estimate(series(row), positive=positive)
+            inside[positive] += found["low"] <= 1 <= found["high"]
+            below += found["low"] <= 0 if positive else 0
+    assert below == 0
+    assert inside[True] / 1000 > 0.94
+    assert inside[True] >= inside[False] - 10
+
+
+def test_both_intervals_agree_where_they_are_narrow() -> None:
+    values = series([1.0, 1.001, 0.999])
+    narrow, plain = estimate(values, positive=True), estimate(values)
+    for end in ("low", "high"):
+        assert narrow[end] == pytest.approx(plain[end], abs=1e-5)
+    assert estimate(series([0.0, 0.0]), positive=True)["high"] == 0

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from am.data.samples import Samples
 from am.results.figures.trajectories import trajectories
 
 TIMES = np.array([0.0, 1.0, 4.0])
+COLOURS = [tuple(colormaps["viridis"](place)[:3]) for place in (0.0, 0.5, 1.0)]
+"""Of the snapshots: evenly apart, though their times are not."""
 
 
 def snapshots(d: int, n: int = 50) -> Samples:
@@ -20,6 +25,19 @@ def snapshots(d: int, n: int = 50) -> Samples:
 def paths(d: int, n: int = 7) -> tuple[np.ndarray, np.ndarray]:
     moments = np.linspace(0, 4, 9)
     return moments, np.random.default_rng(1).normal(size=(9, n, d))
+
+
+def clouds(axes: Any) -> list[np.ndarray]:
+    """Points of each snapshot, in order of time, by their colours; each in order of its rows."""
+    (points, *_) = axes.collections
+    places, colours = np.asarray(points.get_offsets()), points.get_facecolors()[:, :3]
+    found = [places[np.abs(colours - shade).max(1) < 1e-6] for shade in COLOURS]
+    assert sum(map(len, found)) == len(places)
+    return [in_order(cloud) for cloud in found]
+
+
+def in_order(x: np.ndarray) -> np.ndarray:
+    return x[np.lexsort(x.T)]
 
 
 @pytest.mark.parametrize("d", [2, 5])
@@ -38,11 +56,8 @@ def test_lines_run_from_ring_to_dot_over_the_snapshots(d: int) -> None:
         np.testing.assert_allclose(rings.get_xydata(), x[0, :, :2] + shift)
         np.testing.assert_allclose(dots.get_xydata(), x[-1, :, :2] + shift)
         assert len(lines) == 7
-        drawn = [np.asarray(cloud.get_offsets()) for cloud in axes.collections]
-        for cloud, time in zip(drawn, TIMES, strict=True):
-            np.testing.assert_allclose(cloud, snapshots(d).at(time)[0][:, :2])
-        colours = {tuple(cloud.get_facecolor()[0]) for cloud in axes.collections}  # type: ignore[index]
-        assert len(colours) == 3
+        for cloud, time in zip(clouds(axes), TIMES, strict=True):
+            np.testing.assert_allclose(cloud, in_order(snapshots(d).at(time)[0][:, :2]))
 
 
 def test_one_coordinate_is_drawn_over_time() -> None:
@@ -51,8 +66,8 @@ def test_one_coordinate_is_drawn_over_time() -> None:
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("$t$", "a")
     np.testing.assert_allclose(axes.lines[0].get_xydata(), np.stack([moments, x[:, 0, 0]], -1))
-    for cloud, time in zip(axes.collections, TIMES, strict=True):
-        assert set(np.asarray(cloud.get_offsets())[:, 0]) == {time}
+    for cloud, time in zip(clouds(axes), TIMES, strict=True):
+        assert set(cloud[:, 0]) == {time}
 
 
 @pytest.mark.parametrize("unit", [1e-20, 1e-3, 1.0, 1e9, 1e20])
@@ -62,17 +77,16 @@ def test_times_may_have_any_unit_and_are_the_same_up_to_rounding(unit: float, sh
     time = (given.time + shift) * unit
     time[::2] = np.nextafter(time[::2], np.inf)
     figure = trajectories(Samples(given.x, time), [("AM", [((moments + shift) * unit, x)])], "ab")
-    clouds = [np.asarray(cloud.get_offsets()) for cloud in figure.axes[0].collections]
-    for cloud, moment in zip(clouds, TIMES, strict=True):
-        np.testing.assert_allclose(cloud, given.at(moment)[0])
+    for cloud, moment in zip(clouds(figure.axes[0]), TIMES, strict=True):
+        np.testing.assert_allclose(cloud, in_order(given.at(moment)[0]))
 
 
 def test_what_is_drawn_is_bounded() -> None:
     moments, x = paths(2, n=500)
     (axes, _) = trajectories(snapshots(2, n=5001), [("AM", [(moments, x)])], "ab").axes
     assert len(axes.lines) == 102
-    for cloud in axes.collections:
-        assert 800 < len(np.asarray(cloud.get_offsets())) <= 1000
+    for cloud in clouds(axes):
+        assert 800 < len(cloud) <= 1000
 
 
 @pytest.mark.parametrize(("models", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))])
@@ -96,12 +110,11 @@ def test_particles_that_start_anew_have_a_course_from_each_start() -> None:
     ]
     (axes, _) = trajectories(snapshots(2), [("AM", courses)], "ab").axes
     per_course = [axes.lines[:52], axes.lines[52:]]
-    colours = [tuple(cloud.get_facecolor()[0][:3]) for cloud in axes.collections]  # type: ignore[index]
     for k, (*lines, rings, dots) in enumerate(per_course):
         assert len(lines) == 50  # a hundred of both together
         for i, line in enumerate(lines):
             np.testing.assert_allclose(line.get_xydata(), courses[k][1][:, i])
         np.testing.assert_allclose(rings.get_xydata(), courses[k][1][0, :50])
         np.testing.assert_allclose(dots.get_xydata(), courses[k][1][-1, :50])
-        assert to_rgb(rings.get_markeredgecolor()) == pytest.approx(colours[k])
-        assert to_rgb(dots.get_color()) == pytest.approx(colours[k + 1])
+        assert to_rgb(rings.get_markeredgecolor()) == pytest.approx(COLOURS[k])
+        assert to_rgb(dots.get_color()) == pytest.approx(COLOURS[k + 1])

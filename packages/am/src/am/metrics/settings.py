@@ -18,6 +18,8 @@ class _Metric(Settings):
     """What it measures, for axes."""
     better: ClassVar[Better] = "lower"
     """Which values are better."""
+    positive: ClassVar[bool] = False
+    """Whether no value can be negative, so that intervals are those of the logarithm."""
     files: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Source and name of each file of the registry that it needs."""
 
@@ -26,6 +28,11 @@ class _Metric(Settings):
         """The metric's name in tables."""
         kind: str = self.kind  # type: ignore[attr-defined]
         return self.name or kind
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether no value can be negative, with these settings."""
+        return self.positive
 
     @property
     def axis(self) -> str:
@@ -43,12 +50,18 @@ class Mmd(_Metric):
     )
     absolute: bool = Field(default=True, description="report the absolute value, as published")
 
+    @property
+    def is_positive(self) -> bool:
+        """Unbiased estimates may be negative; their absolute values may not."""
+        return self.absolute
+
 
 class Wasserstein1(_Metric):
     """Exact optimal transport with Euclidean cost."""
 
     kind: Literal["wasserstein1"] = "wasserstein1"
     quantity = "$W_1$"
+    positive = True
 
 
 class Wasserstein2(_Metric):
@@ -56,6 +69,7 @@ class Wasserstein2(_Metric):
 
     kind: Literal["wasserstein2"] = "wasserstein2"
     quantity = "$W_2$"
+    positive = True
 
 
 class SlicedWasserstein(_Metric):
@@ -63,6 +77,7 @@ class SlicedWasserstein(_Metric):
 
     kind: Literal["sliced_wasserstein"] = "sliced_wasserstein"
     quantity = "sliced Wasserstein"
+    positive = True
     order: Literal[1, 2] = 2
     projections: PositiveInt = 200
 
@@ -79,6 +94,7 @@ class Sinkhorn(_Metric):
 
     kind: Literal["sinkhorn"] = "sinkhorn"
     quantity = "Sinkhorn divergence"
+    positive = True
     p: Literal[1, 2] = 2
     blur: PositiveFloat = Field(default=0.05, description="square root (p = 2) of the entropic temperature")
 
@@ -88,6 +104,7 @@ class ClassifierFrechet(_Metric):
 
     kind: Literal["classifier_frechet"] = "classifier_frechet"
     quantity = "Frechet distance (classifier)"
+    positive = True
 
 
 class ClassifierKernel(_Metric):
@@ -102,6 +119,7 @@ class Unrecognised(_Metric):
 
     kind: Literal["unrecognised"] = "unrecognised"
     quantity = "share not recognised"
+    positive = True
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
@@ -110,6 +128,7 @@ class MissingClasses(_Metric):
 
     kind: Literal["missing_classes"] = "missing_classes"
     quantity = "classes missing"
+    positive = True
     confidence: float = Field(default=0.9, gt=0, lt=1, description="what it must give to a class to be sure")
 
 
@@ -138,6 +157,7 @@ class Fid(_InceptionMetric):
 
     kind: Literal["fid"] = "fid"
     quantity = "FID"
+    positive = True
 
 
 class InceptionScore(_InceptionMetric):
@@ -146,6 +166,7 @@ class InceptionScore(_InceptionMetric):
     kind: Literal["inception_score"] = "inception_score"
     quantity = "inception score"
     better = "higher"
+    positive = True
     splits: PositiveInt = Field(default=10, description="parts whose scores are averaged")
 
 
@@ -163,6 +184,7 @@ class NearestTraining(_ImageMetric):
 
     kind: Literal["nearest_training"] = "nearest_training"
     quantity = "relative distance to training images"
+    positive = True
 
 
 class _PairedMetric(_Metric):
@@ -200,6 +222,7 @@ class VelocityError(_FieldMetric):
 
     kind: Literal["velocity_error"] = "velocity_error"
     quantity = "relative error of the velocity"
+    positive = True
 
 
 class VelocityCosine(_FieldMetric):
@@ -215,6 +238,7 @@ class GrowthError(_FieldMetric):
 
     kind: Literal["growth_error"] = "growth_error"
     quantity = "relative error of the growth rate"
+    positive = True
 
 
 class GrowthCorrelation(_FieldMetric):
@@ -230,6 +254,7 @@ class MassError(_FieldMetric):
 
     kind: Literal["mass_error"] = "mass_error"
     quantity = "relative error of the mass"
+    positive = True
 
 
 class SampleSizeLost(_FieldMetric):
@@ -237,6 +262,7 @@ class SampleSizeLost(_FieldMetric):
 
     kind: Literal["sample_size_lost"] = "sample_size_lost"
     quantity = "share of the sample size lost"
+    positive = True
 
 
 class BitsPerDim(_Metric):
@@ -260,6 +286,7 @@ class BitsPerDimError(_Metric):
 
     kind: Literal["bits_per_dim_error"] = "bits_per_dim_error"
     quantity = "standard error of bits per dimension"
+    positive = True
 
 
 class MedianBitsPerDim(_Metric):
@@ -274,6 +301,7 @@ class Incompressible(_Metric):
 
     kind: Literal["incompressible"] = "incompressible"
     quantity = "share of images not compressed"
+    positive = True
 
 
 DistanceSettings = (

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
-def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None, level: float = 0.95) -> dict[str, Any]:
+BLOCKS = 10
+"""Of points that all seeds share, left out one after another."""
+
+
+def estimate(
+    seeds: pd.Series[float], blocks: pd.Series[float] | None = None, level: float = 0.95, positive: bool = False
+) -> dict[str, Any]:
     """Mean over seeds with an interval, undefined (NaN) for one seed: mean, low, high, seeds, seeds_sd, cells_se.
 
     Without ``blocks`` it is Student's interval over seeds. With them, so is the one over the points that all seeds
-    share, and the squares of the half-widths of both are added.
+    share, and the squares of the half-widths of both are added. Of a ``positive`` quantity it is the interval of the
+    logarithm, by the delta method: the half-width h becomes the factor exp(h / mean), so no end is below zero.
 
     Parameters
     ----------
@@ -23,26 +34,64 @@ def estimate(seeds: pd.Series[float], blocks: pd.Series[float] | None = None, le
         The mean over the same seeds, measured without one block of points after another.
     level
         Of the interval.
+    positive
+        Whether the quantity cannot be negative.
     """
     count = len(seeds)
     mean = float(seeds.mean(skipna=False)) if count else math.nan
     spread = float(seeds.to_numpy(float).std(ddof=1)) if count > 1 else math.nan
-    half = _student(count, level) * spread / math.sqrt(count) if count > 1 else math.nan
+    half = student(count, level) * spread / math.sqrt(count) if count > 1 else math.nan
     shared = math.nan
     if blocks is not None and len(blocks) > 1:
         shared = jackknife_error(blocks)
-        half = math.hypot(half, _student(len(blocks), level) * shared)
+        half = math.hypot(half, student(len(blocks), level) * shared)
+    low, high = mean - half, mean + half
+    if positive and mean > 0 and half >= 0:
+        factor = math.exp(min(half / mean, _MOST))
+        low, high = mean / factor, mean * factor
     return {
         "mean": mean,
-        "low": mean - half,
-        "high": mean + half,
+        "low": low,
+        "high": high,
         "seeds": count,
         "seeds_sd": spread,
         "cells_se": shared,
     }
 
 
-def _student(count: int, level: float) -> float:
+def seeds_needed(room: float, seeds_sd: float, cells_se: float) -> int | None:
+    """The least number of seeds of which the interval reaches no further than ``room``; None above MOST_SEEDS.
+
+    Parameters
+    ----------
+    room
+        From the mean to where the interval must end.
+    seeds_sd, cells_se
+        As from :func:`estimate`; the part of the points that all seeds share stays what it is.
+    """
+    shared = 0.0 if math.isnan(cells_se) else student(BLOCKS, 0.95) * cells_se
+    counts, reach = _reach()
+    enough = np.hypot(reach * seeds_sd, shared) <= room
+    return int(counts[enough.argmax()]) if enough.any() else None
+
+
+@cache
+def _reach() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Numbers of seeds, and the half-width of a 95 % interval of so many, whose spread is 1."""
+    from scipy.stats import t
+
+    counts = np.arange(2, MOST_SEEDS + 1)
+    return counts, t.ppf(0.975, counts - 1) / np.sqrt(counts)
+
+
+MOST_SEEDS = 1000
+"""Beyond which a number of seeds is no advice."""
+_MOST = 700.0
+"""Of which the exponential is still a number."""
+
+
+@cache
+def student(count: int, level: float) -> float:
     """How many standard errors an interval reaches, where those come from so many values."""
     from scipy.stats import t
 

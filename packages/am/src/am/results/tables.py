@@ -52,6 +52,7 @@ def summarise(
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
     draws: pd.DataFrame | None = None,
+    positive: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a metric and method: the mean over seeds of each seed's mean over times.
 
@@ -71,6 +72,8 @@ def summarise(
         Metrics of which higher values are better.
     draws
         Rows of ``draws.csv``.
+    positive
+        Metrics that cannot be negative, whose intervals are those of the logarithm.
 
     Raises
     ------
@@ -91,7 +94,9 @@ def summarise(
             rows.append(
                 {
                     **_key(experiment, metric, label, higher),
-                    **estimate(mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine)),
+                    **estimate(
+                        mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine), positive=metric in positive
+                    ),
                     "sampler_sd": over_draws(draws, mine),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
@@ -115,6 +120,7 @@ def summarise_times(
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
     draws: pd.DataFrame | None = None,
+    positive: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a metric, method and time: the mean over seeds, its interval and the floor; see :func:`summarise`.
 
@@ -134,7 +140,9 @@ def summarise_times(
                     {
                         **_key(experiment, metric, label, higher),
                         "time": design["time"].item(),
-                        **estimate(here.set_index("seed")["value"], over_blocks(blocks, here)),
+                        **estimate(
+                            here.set_index("seed")["value"], over_blocks(blocks, here), positive=metric in positive
+                        ),
                         "sampler_sd": over_draws(draws, here),
                         "n_samples": design["n_samples"].item(),
                         **_floor(floor[floor["metric"] == metric], design),
@@ -204,7 +212,8 @@ def write_table(frame: pd.DataFrame, text: str, csv: Path, markdown: Path, made_
 
 
 _LEGEND = (
-    "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them. Standard "
+    "Means over seeds with 95 % intervals over seeds, and over cells too where all seeds share them; of metrics that "
+    "cannot be negative, they are intervals of the logarithm. Standard "
     "deviations tell their luck apart: between seeds; between draws of particles from the same weights, where there "
     "are several; and the standard error over shared cells. Controls bound the methods. The floor is the distance "
     "of two samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean below "
@@ -328,7 +337,7 @@ def _ours(row: Any) -> str:
 
 
 def _briefly(row: Any) -> str:
-    return with_spread(row["mean"], row["high"] - row["mean"]) + " (!)" * bool(row["beyond_floor"])
+    return with_spread(row["mean"], (row["high"] - row["low"]) / 2) + " (!)" * bool(row["beyond_floor"])
 
 
 def _luck(row: Any) -> str:

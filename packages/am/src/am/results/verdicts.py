@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from am.results.direction import Better, ahead, in_words
+from am.results.estimates import MOST_SEEDS, seeds_needed
 from am.results.files import write_text
 from am.results.labels import Label
 from am.results.numbers import interval, number, with_spread
@@ -80,19 +81,25 @@ class Judgement:
         return self.seeds > 0 or self.verdict in (Verdict.NOT_AS_RECORDED, Verdict.FAILED)
 
     @property
+    def compared(self) -> bool:
+        """Whether a comparison came to an end."""
+        return self.verdict in (Verdict.REPRODUCED, Verdict.BETTER, Verdict.WORSE)
+
+    @property
     def fails(self) -> bool:
         """Whether a comparison was made, and came out as it should not."""
-        compared = self.verdict in (Verdict.REPRODUCED, Verdict.BETTER, Verdict.WORSE)
-        return compared and bool(self.expected) and self.verdict not in self.expected.split(" or ")
+        return self.compared and bool(self.expected) and self.verdict not in self.expected.split(" or ")
 
 
 RULE = (
-    "Lower is better, unless it is said beside the metric. Ours is the mean over seeds with its 95 % Student-t "
-    "interval; the published value is taken with two of its standard deviations, or with 10 % where none was "
-    "published. Where the two overlap the value is reproduced; where ours lies wholly on its better side it is "
-    "better, on the other, worse. One seed has no interval: it can only reproduce a value, or leave the question "
-    "open. The floor is the distance of two samples of the truth at the same times and sizes; ours below its 2.5 % "
-    "quantile, or above its 97.5 % quantile where higher is better, is a bug until explained."
+    "Lower is better, unless it is said beside the metric. Ours is the mean over seeds with its 95 % interval; of a "
+    "metric that cannot be negative, it is the interval of the logarithm. The margin around the published value is "
+    "its published spread, or 10 % where none was published. A value is reproduced where the whole interval of ours "
+    "lies within the margin: two one-sided tests at 2.5 %. It is better, or worse, where the whole interval lies "
+    "beyond the margin on that side. Else we cannot say, and the row names the seeds that would be needed. One seed "
+    "has no interval and decides nothing. The floor is the distance of two samples of the truth at the same times "
+    "and sizes; ours below its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is a bug until "
+    "explained."
 )
 HEADINGS = ("experiment", "method", "metric", "published", "ours", "floor", "controls", "verdict", "why", "warning")
 
@@ -152,6 +159,21 @@ def judge(
     return judgements
 
 
+def counted(judgements: Iterable[Judgement]) -> str:
+    """How many published numbers came to what, in one sentence; those that were never seen in a source apart."""
+    entries = [one for one in judgements if one.published is not None]
+    sure = [one for one in entries if one.confidence != "unverified"]
+    counts = [(verdict, sum(one.verdict == verdict for one in sure)) for verdict in Verdict]
+    told = [f"{count} {verdict}" for verdict, count in counts[1:] if count]
+    rest = f" {len(entries) - len(sure)} more are unverified, and not counted." if len(entries) > len(sure) else ""
+    return f"{counts[0][1]} of {len(sure)} published numbers reproduced{''.join(f', {words}' for words in told)}.{rest}"
+
+
+def ordered(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """What was compared comes first, then what cannot be, then what was not run, and last what is unverified."""
+    return sorted(judgements, key=lambda one: (one.confidence == "unverified", not one.was_run, not one.compared))
+
+
 def rows(judgements: Iterable[Judgement]) -> list[list[str]]:
     """What to show below :data:`HEADINGS`, as plain text."""
     return [
@@ -178,7 +200,7 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[Table | Text] = []
+    parts: list[Table | Text] = [Text(counted(judgements), style="bold"), Text()]
     for (experiment, metric, better), group in groupby(
         judgements, key=lambda one: (one.experiment, one.metric, one.better)
     ):
@@ -211,7 +233,7 @@ def claims(judgements: Iterable[Judgement]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=True, expand=True)
     for heading, ratio in (("claim", 6), ("published", 3), ("ours", 3), ("floor, controls", 3), ("verdict, why", 6)):
         table.add_column(heading, ratio=ratio, overflow="fold")
-    for one in sorted(judgements, key=lambda one: not one.was_run):
+    for one in ordered(judgements):
         if one.claim:
             known = f"floor {number(one.floor_mean)}" + f"; {one.controls}" * bool(one.controls)
             table.add_row(
@@ -238,7 +260,8 @@ def write_verdicts(judgements: Sequence[Judgement], csv: Path, markdown: Path, p
 
     names = list(Judgement.__dataclass_fields__)
     write_tidy(pd.DataFrame([asdict(judgement) for judgement in judgements], columns=names), csv)
-    write_text(f"{markdown_table(HEADINGS, rows(judgements))}\n{RULE}\n", markdown)
+    judgements = ordered(judgements)
+    write_text(f"{counted(judgements)}\n\n{markdown_table(HEADINGS, rows(judgements))}\n{RULE}\n", markdown)
     write_text(_page(judgements, made_of), page)
     for path in (csv, markdown, page):
         write_origin(path, made_of)
@@ -279,23 +302,29 @@ def _compare(row: Row, entry: Published, value: float) -> tuple[Verdict, str]:
     if entry.spread is None:
         margin, meaning = 0.1 * abs(value), "10 % around the published value, as no spread was published"
     else:
-        margin = 2 * entry.spread
-        meaning = f"the published value and two of its standard deviations over {entry.spread_of}"
+        margin, meaning = entry.spread, f"the published value and its standard deviation over {entry.spread_of}"
     low, high = value - margin, value + margin
     theirs = f"[{number(low, value)}, {number(high, value)}]: {meaning}."
     if row["seeds"] < 2:
-        if low <= row["mean"] <= high:
-            return Verdict.REPRODUCED, f"Ours, one seed without an interval, lies in {theirs}"
-        return (
-            Verdict.CANNOT_SAY,
-            f"Ours, one seed without an interval, lies outside of {theirs} Run at least two seeds.",
-        )
+        side = "in" if low <= row["mean"] <= high else "outside of"
+        return Verdict.CANNOT_SAY, f"One seed has no interval. Ours lies {side} {theirs} Run at least two seeds."
+    if low <= row["low"] and row["high"] <= high:
+        return Verdict.REPRODUCED, f"The interval of ours lies within {theirs}"
     side = "below" if row["high"] < low else "above"
     if ahead(row["low"], row["high"], low, high, row["better"]):
         return Verdict.BETTER, f"The interval of ours lies wholly {side} {theirs}"
     if ahead(low, high, row["low"], row["high"], row["better"]):
         return Verdict.WORSE, f"The interval of ours lies wholly {side} {theirs}"
-    return Verdict.REPRODUCED, f"The interval of ours overlaps {theirs}"
+    return Verdict.CANNOT_SAY, f"The interval of ours reaches across an end of {theirs} {_remedy(row, low, high)}"
+
+
+def _remedy(row: Row, low: float, high: float) -> str:
+    """What would decide, if mean and spread stayed what they are."""
+    room = min(abs(row["mean"] - low), abs(row["mean"] - high))
+    seeds = seeds_needed(room, row["seeds_sd"], row["cells_se"])
+    if seeds is None:
+        return f"No {MOST_SEEDS} seeds would tell: more test points, or a wider margin, are needed."
+    return f"About {seeds} seeds would tell."
 
 
 def _warning(row: Row) -> str:
@@ -375,6 +404,7 @@ footer {{ color: #666; font-size: .85em; margin-top: 2em; overflow-wrap: anywher
 </head>
 <body>
 <h1>Verdicts</h1>
+<p><strong>{e(counted(judgements))}</strong></p>
 <p>{e(RULE)}</p>
 <table>
 <thead><tr>{head}</tr></thead>

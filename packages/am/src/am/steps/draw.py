@@ -114,7 +114,15 @@ def _bars(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[
     metrics, blocks, distances = _distances(experiment, inputs)
     floor = read_metrics(_named("floor.csv", inputs))
     summary, over_time = (
-        table(experiment.name, metrics, floor, labels, blocks=blocks, higher=evaluation.higher)
+        table(
+            experiment.name,
+            metrics,
+            floor,
+            labels,
+            blocks=blocks,
+            higher=evaluation.higher,
+            positive=evaluation.positive,
+        )
         for table in (summarise, summarise_times)
     )
     comparable = [one for one in experiment.published if not one.scale or experiment.scale in one.scale]

@@ -41,6 +41,7 @@ from am.metrics.settings import (
 )
 from am.metrics.viewer import Viewer
 from am.randomness import generator
+from am.results.estimates import BLOCKS
 from am.results.provenance import write_origin
 from am.results.tidy import BLOCK_COLUMNS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
@@ -50,7 +51,6 @@ from am.steps.sample import Sampler, choose_device, flat, snapshots
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
 
-BLOCKS = 10
 """Groups of particles and test points that are left out, one after another, where all seeds share the points."""
 
 

@@ -46,12 +46,13 @@ def write_tables(
     protocol = experiment.data.evaluation.protocol
     values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
     blocks, draws = read_blocks(blocks_beside(metrics)), read_draws(draws_beside(metrics))
-    published, costs, higher = experiment.published, read_costs(metrics), experiment.data.evaluation.higher
-    summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher, draws)
+    published, costs = experiment.published, read_costs(metrics)
+    higher, positive = experiment.data.evaluation.higher, experiment.data.evaluation.positive
+    summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher, draws, positive)
     if failed:
         summary["failed"] = summary["method"].map(dict(failed)).fillna("")
     write_table(summary, markdown(summary, protocol), out, out.with_suffix(".md"), made_of)
-    times = summarise_times(experiment.name, values, floors, labels, blocks, higher, draws)
+    times = summarise_times(experiment.name, values, floors, labels, blocks, higher, draws, positive)
     beside = out.with_stem(f"{out.stem}_times")
     write_table(times, markdown_times(times, protocol), beside, beside.with_suffix(".md"), made_of)
     pairs = compare_pairs(experiment.name, values, labels, blocks, higher)

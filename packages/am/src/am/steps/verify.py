@@ -48,6 +48,7 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
         A record is not one.
     """
     judgements: list[Judgement] = []
+    of_others: list[Judgement] = []  # which follow those of the scale that was asked for
     told: list[str] = []
     inputs: list[Path] = []
     asked: list[Asked] = []
@@ -69,10 +70,11 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
                 files = results_of(theirs, folder)
                 _tell_of(left_over(theirs, folder), "is not read, since the settings ask for no such run and seed")
                 faults = faults_of_kept(theirs, files, tracked)
-                judgements += [one for one in judged(theirs, files, faults) if one.was_run]
+                of_others += [one for one in judged(theirs, files, faults) if one.was_run]
                 told += (fault for found in faults.values() for fault in found)
                 inputs += [*files, *blocks_beside(files)]
                 asked.append(theirs.asked("labels", "published"))
+    judgements += of_others
     if not inputs:
         raise ConfigError(f"there are no results of {' or '.join(project.experiments)} to judge")
     _tell_of(sorted(records.gone), "is gone, and was checked by its record alone")
@@ -108,8 +110,10 @@ def judged(
     values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
     blocks = read_blocks(blocks_beside(runs)).assign(experiment=title)
-    higher = experiment.data.evaluation.higher
-    summary = summarise(title, values, floor, labels, experiment.published, blocks=blocks, higher=higher)
+    about = experiment.data.evaluation
+    summary = summarise(
+        title, values, floor, labels, experiment.published, None, blocks, about.higher, positive=about.positive
+    )
     judgements = judge(title, summary, labels, experiment.published, experiment.scale)
     distrusted = {run_of(file) for file in files} - {FLOOR} if FLOOR in faults else set(faults)
     controls = [label.title for label in labels if label.control and label.method in distrusted]
