@@ -18,7 +18,7 @@ html_static_path: list[str] = []
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.apidoc", "catalogue"]
 exclude_patterns = ["images", "site"]
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # signatures have them
+autodoc_typehints = "signature"
 apidoc_modules = [{"path": "../packages/am/src/am", "destination": "api", "separate_modules": True, "max_depth": 2}]
 # Attributes of many classes share a name, such as "time": no link is better than one to any of them.
 suppress_warnings = ["ref.python"]
