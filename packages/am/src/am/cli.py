@@ -54,7 +54,7 @@ def methods() -> None:
     table = Table("name", "title", "what it is")
     for name in plugins.names("am.methods"):
         kind = plugins.load("am.methods", name).METHOD
-        table.add_row(name, kind.title, (kind.__doc__ or "").splitlines()[0])
+        table.add_row(name, kind.title, (kind.__doc__ or "").partition("\n")[0])
     Console().print(table)
 
 

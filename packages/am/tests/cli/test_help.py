@@ -69,6 +69,12 @@ def test_methods_are_listed_with_what_they_are(am: Any) -> None:
         assert f"{name} {kind.title} {kind.__doc__.splitlines()[0]}" in words(told.out)
 
 
+def test_methods_are_listed_where_python_keeps_no_docstrings() -> None:
+    told = subprocess.run([sys.executable, "-OO", "-m", "am.cli", "methods"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert all(name in told.stdout for name in plugins.names("am.methods"))
+
+
 @pytest.mark.parametrize("arguments", [("trian",), ("train",), ("train", "--sede", "1"), ("floor", "--threads", "0")])
 def test_a_call_that_makes_no_sense_shows_how_to_call(am: Any, arguments: tuple[str, ...]) -> None:
     told = am(*arguments)
