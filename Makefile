@@ -42,7 +42,7 @@ smoke:  ## the same steps in minutes, on too little to be judged
 	@$(MAKE) --no-print-directory reproduce SCALE=smoke
 
 .PHONY: verify
-verify: $(READY)  ## check the committed results without training, in two minutes
+verify: $(READY)  ## check the committed results without training, in minutes
 	@am review
 
 .PHONY: archive
