@@ -35,7 +35,15 @@ def plain_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: li
             lines[i] = re.sub(r"(?<!\\)\|", r"\\|", line)
 
 
+def plain_options(app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any) -> Any:
+    """Options of commands are annotated with objects that print as addresses: only their types are shown."""
+    if signature:
+        signature = re.sub(r"~?\w+\.Annotated\[((?:(?!Annotated).)+?), <typer\.[^>]+>\]", r"\1", signature)
+    return signature, returns
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", plain_bars)
+    app.connect("autodoc-process-signature", plain_options)
     app.add_lexer("layers", TextLexer)

@@ -553,11 +553,16 @@ def _use(threads: int) -> None:
 
 
 def main() -> None:
-    """Run the command; a mistake of the user's ends in one sentence and exit status 1."""
+    """Run the command; a mistake of the user's ends in one sentence and exit status 1, Ctrl-C in one and 130."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells how it makes a PDF smaller
     try:
         app()
+    except SystemExit as end:
+        # Typer ends so after Ctrl-C, without a word.
+        if end.code == 130 and os.environ.get("LOCAL_RANK", "0") == "0":
+            print("am: interrupted; the same command continues", file=sys.stderr)
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         if not _is_ours(error):
             raise

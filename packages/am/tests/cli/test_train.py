@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,30 @@ def assert_as_in_the_chain(folder: Path, atom: Path) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     return list((folder / "state").glob("*/checkpoint.safetensors"))
+
+
+def test_ctrl_c_ends_in_one_sentence_and_the_same_command_continues(training: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [AM, *map(str, training(out, iterations=10**6))]
+    environment = os.environ | {"AM_CHECKPOINT_SECONDS": "0"}
+    # Where tests run in the background SIGINT is ignored, and that would be inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        for _ in range(600):
+            if checkpoints(out) or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, told.splitlines()[-1]) == (130, "am: interrupted; the same command continues")
+    assert "Traceback" not in told
+    assert checkpoints(out)
 
 
 def test_stopped_by_a_signal_it_says_so_and_goes_on_when_it_is_started_again(
