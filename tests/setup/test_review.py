@@ -41,7 +41,7 @@ def test_they_are_what_their_references_say(clone: ProjectCopy) -> None:
     clone.hide("torch")
     run = clone.call("am", "review")
     assert faults(run) == []
-    assert "reproduced" in run.stdout
+    assert "published numbers reproduced" in run.stdout
     for kind in ("csv", "md", "html"):
         assert (clone.folder / f"results/verify/verdict.{kind}").stat().st_size > 1000
     # Every experiment that was kept has its tables and its figure.

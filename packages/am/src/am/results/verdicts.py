@@ -224,13 +224,20 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
     return Group(*parts)
 
 
-def claims(judgements: Iterable[Judgement]) -> Table:
-    """One table for the terminal of all that was published, claim by claim."""
+def claims(judgements: Sequence[Judgement]) -> Table:
+    """One table for the terminal of all that was published, claim by claim, below how many came to what."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_lines=True, expand=True)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_lines=True,
+        expand=True,
+        title=counted(judgements),
+        title_style="bold",
+        title_justify="left",
+    )
     for heading, ratio in (("claim", 6), ("published", 3), ("ours", 3), ("floor, controls", 3), ("verdict, why", 6)):
         table.add_column(heading, ratio=ratio, overflow="fold")
     for one in ordered(judgements):
