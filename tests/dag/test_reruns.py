@@ -95,6 +95,10 @@ CHANGES = {
         [(f"{LIBRARY}/results/figures/style.py", "def ", "_ADDED = 1\n\n\ndef ")],
         DRAWINGS | VERDICT,
     ),
+    "how results are checked": (
+        [(f"{LIBRARY}/steps/explain.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        {"tabulate_metrics"} | DRAWINGS | VERDICT,
+    ),
     "a training setting": (
         [(SCALE, "am: {settings: {training: {iterations: 3}}}", "am: {settings: {training: {iterations: 4}}}")],
         each(TRAINING, "am") | {"tabulate_metrics"} | DRAWINGS | VERDICT,
@@ -158,7 +162,7 @@ CHANGES = {
         | VERDICT,
     ),
     "a published value": (
-        [(EXPERIMENT, "value: 0.5", "value: 0.25")],
+        [(EXPERIMENT, "value: 500", "value: 250")],
         {"tabulate_metrics"} | VERDICT,
     ),
 }

@@ -345,7 +345,9 @@ def history(
     """Measure the weights kept along training: history.csv."""
     _use(threads)
     from am.steps.evaluate import history as step
+    from am.steps.recorded import require_recorded
 
+    require_recorded([data, snapshots])  # not in the step: how records are read is no part of what is measured
     step(config, run, data, snapshots, out, seed, device)
 
 

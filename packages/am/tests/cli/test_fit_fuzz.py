@@ -26,7 +26,8 @@ many = settings(few, max_examples=1000, derandomize=False)
 
 TIMES: dict[str, Any] = {
     **{kind: lambda time, kind=kind: time.astype(kind) for kind in ("int8", "uint64", "f2", "f4", "f8", "bool", "str")},
-    **{kind: lambda time, kind=kind: pd.array(time.astype(int), dtype=kind) for kind in ("Int16", "Float32")},
+    "Int16": lambda time: pd.array(np.clip(time, -1e4, 1e4).astype(int), dtype="Int16"),
+    "Float32": lambda time: pd.array(time.astype(int), dtype="Float32"),
     "categories": lambda time: pd.Categorical(time.astype(str)),
     "numbered categories": pd.Categorical,
     "words": lambda time: np.array([f"day {t:g}" for t in time]),

@@ -45,13 +45,10 @@ from am.results.estimates import BLOCKS
 from am.results.provenance import write_origin
 from am.results.tidy import BLOCK_COLUMNS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
-from am.steps.recorded import require_recorded
 from am.steps.sample import Sampler, choose_device, flat, snapshots
 
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
-
-"""Groups of particles and test points that are left out, one after another, where all seeds share the points."""
 
 
 def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, seed: int) -> None:
@@ -120,14 +117,7 @@ def floor(config: Path, out: Path) -> None:
 
 
 def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path, seed: int, device: str) -> None:
-    """The leading metric, averaged over times, with the averaged weights kept along training.
-
-    Raises
-    ------
-    ProvenanceError
-        Points or weights are not as recorded.
-    """
-    require_recorded([data, weights])
+    """The leading metric, averaged over times, with the averaged weights kept along training."""
     plan, run = read_data_config(config), read_run(run_config)
     evaluation, truth = plan.evaluation, read_snapshots(data)
     sampler = Sampler(run, data, seed, choose_device(device), str(run_config))

@@ -415,13 +415,13 @@ def _cells(
 
     Unless growth is ``absolute``, rates have mean zero and weights mean one at each time.
     """
-    parts: dict[str, Points] = {}
+    wide: dict[str, Floats] = {}
     weights: list[Weights] = []
     nfe = 0
     first, last = course.times[[0, -1]].tolist()
 
     def put(name: str, rows: Any, values: Floats) -> None:
-        parts.setdefault(name, np.zeros((len(course.x), *values.shape[1:]), np.float32))[rows] = values
+        wide.setdefault(name, np.zeros((len(course.x), *values.shape[1:])))[rows] = values
 
     for moment in course.times.tolist():
         rows = course.time == moment
@@ -444,8 +444,15 @@ def _cells(
                 weights.append(Weights.of(moment, last if direction == "forward" else first, log_weight))
                 weight = (log_weight if absolute else self_normalised(log_weight)).exp()
                 put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
+    parts = {name: _narrow(values) for name, values in wide.items()}
     obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
     return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, weights, nfe)
+
+
+def _narrow(values: Floats) -> Points:
+    """In single precision, unless numbers are too large for it."""
+    holds = np.abs(values).max(initial=0) <= np.finfo(np.float32).max
+    return values.astype(np.float32) if holds else values
 
 
 def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
