@@ -189,9 +189,9 @@ def _not_beside(node: Node) -> Iterator[str]:
     """Metrics of samples that lie elsewhere."""
     if node.path.name in ("metrics.csv", *BESIDE) and node.inputs:
         own = node.path.with_name("samples.npz").absolute()
-        for one in node.inputs:
-            if one.path.name.endswith(".npz") and one.path.absolute() != own:
-                yield f"{node.path} is misplaced: it measures {one.path}, not the samples beside it"
+        read = [one.path for one in node.inputs if one.path.suffix == ".npz"]  # data may be such archives too
+        if read and own not in (path.absolute() for path in read):
+            yield f"{node.path} is misplaced: it measures {', '.join(map(str, read))}, not the samples beside it"
 
 
 def _folder(experiment: ResolvedExperiment, file: Path) -> Path:
