@@ -117,6 +117,10 @@ CHANGES = {
         | LOSSES
         | VERDICT,
     ),
+    "one seed more of one run": (
+        [(SCALE, "am: {settings", "am: {seeds: 3, settings")],
+        {"prepare_seed 2", "tabulate_metrics"} | each(TRAINING, "am", [2]) | LINES | LOSSES | VERDICT,
+    ),
     "one method more": (
         [(EXPERIMENT, "  no_dynamics: {}", "  no_dynamics: {}\n  oracle: {}")],
         {"tabulate_metrics"} | each(["sample_method", "evaluate_samples"], "oracle") | DRAWINGS | VERDICT,

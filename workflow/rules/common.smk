@@ -8,7 +8,6 @@ from am.config import digest
 from am.data.registry import ARCHIVES, archive_name
 from am.runs import step_digest
 from am.steps.failed import failures
-from am.steps.recorded import configured
 
 OUT = f"{PROJECT.results}/{PROJECT.scale}"
 SETTINGS = f"{OUT}/{{experiment}}/config.yaml"
@@ -69,7 +68,7 @@ def every_run(pattern, experiment, trained=False, own=False, folder=None):
     chosen = training if trained else experiment.runs if own else experiment.contestants
     return [
         f"{OUT}/{folder or experiment.name}/{name}/seed{seed}/{pattern}"
-        for name, seed in configured(experiment)
+        for name, seed in experiment.configured
         if name in chosen and (name, seed) not in FAILED[experiment.name]
     ]
 

@@ -84,6 +84,17 @@ def test_what_leaks_says_so_and_shares_no_table(
             Project(write(experiment=cells))
 
 
+def test_a_run_may_ask_for_more_seeds_than_its_scale(write: Write) -> None:
+    more = {"methods": {"am": {"seeds": 4}, "oracle": {"seeds": [0, 1, 7]}}}
+    experiment = Project(write(experiment=more)).experiments["atom"]
+    assert experiment.seeds == (0, 1)
+    assert experiment.data.seeds == (0, 1, 2, 3, 7)
+    seeds: dict[str, list[int]] = {}
+    for run, seed in experiment.configured:
+        seeds.setdefault(run, []).append(seed)
+    assert seeds == {"am": [0, 1, 2, 3], "wide": [0, 1], "ald": [0, 1], "oracle": [0, 1, 7]}
+
+
 # -- what is committed -----------------------------------------------------------------------------
 
 
@@ -144,6 +155,7 @@ def test_the_schemas_accept_what_is_committed() -> None:
         ("config", {"experiments": []}),
         ("scale", {"title": "t", "seeds": []}),
         ("scale", {"title": "t", "seeds": [-1]}),
+        ("scale", {"title": "t", "seeds": 0}),
         ("experiment", {**EXPERIMENT, "titel": "t"}),
         ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "mmdd"}]}})),
         ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "energy", "blur": 1}]}})),
@@ -182,6 +194,13 @@ def test_checking_settings_needs_no_torch() -> None:
         ({"config": {"experiments": []}}, "experiments: "),
         ({"scale": {"seeds": [0, 1, 0]}}, "tiny.yaml: seeds: a seed is given twice"),
         ({"scale": {"seeds": "many"}}, "tiny.yaml: seeds: "),
+        ({"scale": {"seeds": True}}, "tiny.yaml: seeds: "),
+        ({"scale": {"seeds": 0}}, "tiny.yaml: seeds: "),
+        ({"experiment": {"methods": {"am": {"seeds": 0}}}}, "methods.am.seeds: "),
+        (
+            {"experiment": {"methods": {"am": {"seeds": [1, 2]}}}},
+            "methods.am.seeds: the scale's seed 0 is not among them",
+        ),
         (
             {"scale": {"experiments": {"atmo": {}}}},
             "experiments.atmo: there is no such experiment; did you mean 'atom'?",

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, NonNegativeInt, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, WithJsonSchema, field_validator
 
 from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
@@ -41,6 +41,32 @@ LEAKY = "-leaky"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Of experiments, scales and runs: they become folders, and words in commands."""
 Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _listed(seeds: Any) -> Any:
+    return range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+
+
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed is given twice")
+    return seeds
+
+
+_COUNT_OR_LIST = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+    ]
+}
+Seeds = Annotated[
+    tuple[NonNegativeInt, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+    AfterValidator(_different),
+    WithJsonSchema(_COUNT_OR_LIST),
+]
+"""How many, counted from 0, or which."""
 Artifacts = Literal["build", "archive"]
 """Where weights come from: training, or the archive that the project published of the scale."""
 
@@ -50,6 +76,9 @@ class Run(Settings):
 
     method: str | None = Field(default=None, description="name of the method; the row's own name when left out")
     title: str | None = Field(default=None, description="words for tables and legends; the method's when left out")
+    seeds: Seeds | None = Field(
+        default=None, description="how many, or which: those of the scale, and more; the scale's when left out"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
 
 
@@ -77,15 +106,8 @@ class Scale(Settings):
     """How much of everything: seeds, and overrides of the experiments."""
 
     title: str
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    seeds: Seeds
     experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    @field_validator("seeds")
-    @classmethod
-    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed is given twice")
-        return seeds
 
 
 class ProjectSettings(Settings):
@@ -134,6 +156,10 @@ class ResolvedExperiment:
             if run not in parts.methods:
                 raise ConfigError(f"{where}: pictured: there is no run '{run}'; {nearest(run, parts.methods)}")
         self.pictured = parts.pictured or tuple(parts.methods)
+        self._more = {name: run.seeds for name, run in parts.methods.items() if run.seeds is not None}
+        for name, seeds in self._more.items():
+            if missing := set(self.seeds) - set(seeds):
+                raise ConfigError(f"{where}: methods.{name}.seeds: the scale's seed {min(missing)} is not among them")
         self.trains_in = parts.weights_of or self.name
         """Name of the experiment that the weights of its runs come from."""
         self.artifacts = artifacts
@@ -143,7 +169,7 @@ class ResolvedExperiment:
         _check_published(parts, where)
         self.data = DataConfig(
             experiment=self.name,
-            seeds=scale.seeds,
+            seeds=tuple(dict.fromkeys(seed for seeds in (self.seeds, *self._more.values()) for seed in seeds)),
             dataset={"name": parts.dataset["name"], **dataset.settings.model_dump(mode="json")},
             evaluation=parts.evaluation,
         )
@@ -161,6 +187,11 @@ class ResolvedExperiment:
     def contestants(self) -> tuple[str, ...]:
         """Names of all runs, those of benchmarks too."""
         return (*self.runs, *self.benchmarks)
+
+    @property
+    def configured(self) -> list[tuple[str, int]]:
+        """The runs and seeds that are asked for, those of benchmarks too."""
+        return [(run, seed) for run in self.contestants for seed in self._more.get(run, self.seeds)]
 
     @property
     def weights(self) -> str:
@@ -287,6 +318,9 @@ def _check_weights(experiment: ResolvedExperiment, source: ResolvedExperiment, w
         theirs = source.runs.get(name)
         if run.about.trained and (theirs is None or (theirs.method, theirs.settings) != (run.method, run.settings)):
             raise ConfigError(f"{where}: weights_of: '{source.name}' does not train '{name}' with the same settings")
+    for name, seed in experiment.configured:
+        if name in experiment.runs and experiment.runs[name].about.trained and (name, seed) not in source.configured:
+            raise ConfigError(f"{where}: weights_of: '{source.name}' does not train '{name}' with the seed {seed}")
 
 
 class Project:

@@ -108,17 +108,18 @@ def _run(project: Project, results: Path, largest: float) -> tuple[list[Path], l
 
 def _weights(experiment: ResolvedExperiment, results: Path) -> Iterator[Path]:
     """What training left where samples say that their weights were: trained for this or another experiment, fetched."""
-    for name in (name for name, run in experiment.runs.items() if run.about.trained):
-        for seed in experiment.seeds:
-            record = results / experiment.name / name / f"seed{seed}" / "provenance.json"
-            if not record.is_file():
-                yield record
-                continue
-            for model in (Path(path) for path in read_provenance(record)["data"] if Path(path).name == TRAINED[-1]):
-                *_, above, trains, run, of_seed, _ = ("",) * 4 + model.parts
-                yield from (results / trains / run / "config.yaml", results / trains / "config.yaml")
-                folder = Path(ARCHIVES, trains) if above == ARCHIVES else Path(trains)
-                yield from (results / folder / run / of_seed / file for file in TRAINED)
+    for name, seed in experiment.configured:
+        if name not in experiment.runs or not experiment.runs[name].about.trained:
+            continue
+        record = results / experiment.name / name / f"seed{seed}" / "provenance.json"
+        if not record.is_file():
+            yield record
+            continue
+        for model in (Path(path) for path in read_provenance(record)["data"] if Path(path).name == TRAINED[-1]):
+            *_, above, trains, run, of_seed, _ = ("",) * 4 + model.parts
+            yield from (results / trains / run / "config.yaml", results / trains / "config.yaml")
+            folder = Path(ARCHIVES, trains) if above == ARCHIVES else Path(trains)
+            yield from (results / folder / run / of_seed / file for file in TRAINED)
 
 
 def _shown(experiment: ResolvedExperiment, results: Path) -> Iterator[tuple[Path, bool]]:
@@ -128,11 +129,11 @@ def _shown(experiment: ResolvedExperiment, results: Path) -> Iterator[tuple[Path
     yield folder / "floor.csv", True
     for name in experiment.contestants:
         yield folder / name / "config.yaml", name in experiment.runs
-        for seed in experiment.seeds:
-            place = folder / name / f"seed{seed}"
-            yield place / "metrics.csv", True
-            for file in ("blocks.csv", "draws.csv", "history.csv", "samples.npz", "provenance.json"):
-                yield place / file, False
+    for name, seed in experiment.configured:
+        place = folder / name / f"seed{seed}"
+        yield place / "metrics.csv", True
+        for file in ("blocks.csv", "draws.csv", "history.csv", "samples.npz", "provenance.json"):
+            yield place / file, False
     for part in ("", "_times", "_pairs"):
         for kind in ("csv", "md"):
             yield results / "tables" / f"{experiment.name}{part}.{kind}", True
@@ -146,7 +147,7 @@ def _data(project: Project, results: Path) -> Iterator[Path]:
     for experiment in project.known.values():
         folder = results / experiment.name
         yield folder / "data.h5ad"
-        yield from (folder / f"seed{seed}" / "data.h5ad" for seed in experiment.seeds)
+        yield from (folder / f"seed{seed}" / "data.h5ad" for seed in experiment.data.seeds)
 
 
 def _story(

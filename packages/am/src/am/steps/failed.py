@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
-from am.steps.recorded import configured
 
 _MADE = ("samples.npz", "metrics.csv")
 
@@ -39,7 +38,7 @@ def failures(experiment: ResolvedExperiment, results: Path) -> dict[tuple[str, i
         Folder of the scale's results, with ``logs`` and a folder for each experiment.
     """
     found = {}
-    for run, seed in configured(experiment):
+    for run, seed in experiment.configured:
         logs = sorted(_logs(experiment, results, run, seed), key=lambda path: path.stat().st_mtime)
         folder = results / experiment.name / run / f"seed{seed}"
         made = [folder / name for name in _MADE]

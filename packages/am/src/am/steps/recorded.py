@@ -24,11 +24,6 @@ BESIDE = ("blocks.csv", "draws.csv")
 """What the workflow leaves beside each ``metrics.csv``, and intervals are made of."""
 
 
-def configured(experiment: ResolvedExperiment) -> list[tuple[str, int]]:
-    """The runs and seeds that an experiment asks for, those of benchmarks too."""
-    return [(run, seed) for run in experiment.contestants for seed in experiment.seeds]
-
-
 def results_of(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
     """What an experiment is judged by: ``metrics.csv`` of each configured run and seed, and ``floor.csv``.
 
@@ -37,13 +32,13 @@ def results_of(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
     folder
         Of the experiment's results. What else lies in it is not read.
     """
-    wanted = [folder / run / f"seed{seed}" / "metrics.csv" for run, seed in configured(experiment)]
+    wanted = [folder / run / f"seed{seed}" / "metrics.csv" for run, seed in experiment.configured]
     return [file for file in (*wanted, folder / "floor.csv") if os.path.lexists(file)]
 
 
 def left_over(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
     """Each ``metrics.csv`` in the folder of an experiment that belongs to no configured run and seed."""
-    wanted = {folder / run / f"seed{seed}" / "metrics.csv" for run, seed in configured(experiment)}
+    wanted = {folder / run / f"seed{seed}" / "metrics.csv" for run, seed in experiment.configured}
     return sorted(set(folder.rglob("metrics.csv")) - wanted)
 
 
@@ -178,7 +173,7 @@ def misplaced(experiment: ResolvedExperiment, file: Path) -> list[str]:
     seeds = {f"seed{seed}" for seed in rows["seed"]}
     if seeds != {file.absolute().parent.name}:
         return [f"{file} is misplaced: it holds rows of {_other(seeds, file.absolute().parent.name)}"]
-    if (run, rows["seed"].iloc[0]) not in configured(experiment):
+    if (run, rows["seed"].iloc[0]) not in experiment.configured:
         return [
             f"{file} is not asked for: {experiment.name} has no such run and seed at the scale '{experiment.scale}'"
         ]

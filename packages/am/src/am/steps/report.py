@@ -17,7 +17,7 @@ from am.results.numbers import interval, number, with_spread
 from am.results.provenance import Provenance, ProvenanceError, read_provenance
 from am.results.shown_tables import read_shown
 from am.steps.draw import FIGURES
-from am.steps.recorded import Records, configured
+from am.steps.recorded import Records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ def _figure(figure: Path, caption: str) -> str:
 
 def _records(experiment: ResolvedExperiment, results: Path) -> dict[Path, Provenance]:
     """The records of provenance of the runs and seeds that an experiment asks for."""
-    places = [results / experiment.name / run / f"seed{seed}" for run, seed in configured(experiment)]
+    places = [results / experiment.name / run / f"seed{seed}" for run, seed in experiment.configured]
     files = [place / "provenance.json" for place in places]
     return {file: read_provenance(file) for file in files if file.is_file()}
 
