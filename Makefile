@@ -18,6 +18,8 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 RUN := snakemake --profile workflow/profiles/local --config scale=$(SCALE)
+# All that Snakemake says, but for the errors of jobs that Ctrl-C ended.
+SHOWN := 2>&1 | (trap '' INT; awk '/^Terminating processes on user request/ { ended = 1 } !ended { print; fflush() }')
 RESULTS := results/$(SCALE)
 
 ##@ What can be made
@@ -30,12 +32,12 @@ help:  ## list the targets
 reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, laptop (default) or paper
 	@failed=
 	trap 'echo "interrupted; the same command continues" >&2; exit 130' INT
-	$(RUN) || failed=yes
+	$(RUN) $(SHOWN) || failed=yes
 	if [ "$$failed" ]; then
 	    echo "What failed is shown as failed; all else follows." >&2
-	    $(RUN) partial=true
+	    $(RUN) partial=true $(SHOWN)
 	fi
-	$(RUN) $${failed:+partial=true} --report $(RESULTS)/workflow.html
+	$(RUN) $${failed:+partial=true} --report $(RESULTS)/workflow.html $(SHOWN)
 	am report --project config --scale $(SCALE) --results $(RESULTS) --out $(RESULTS)/report.html
 	shown=$$(mktemp -d)
 	trap 'rm -r "$$shown"' EXIT

@@ -48,6 +48,38 @@ def kill_after_a_checkpoint(project: ProjectCopy) -> str:
     return printed
 
 
+def test_after_an_interrupt_one_sentence_is_the_last_word_and_the_same_command_continues(fresh: ProjectCopy) -> None:
+    planned = len(fresh.planned())
+    ready = fresh.folder / "venv/.ready"
+    ready.parent.mkdir()
+    ready.touch()
+    # What an outer make hands down would change how this one runs.
+    inner = {key: value for key, value in fresh.environment.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    with subprocess.Popen(
+        ["make", f"VENV={ready.parent}", "SCALE=tiny", "reproduce"],
+        cwd=fresh.folder,
+        env=inner,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdout is not None
+        printed = []
+        for line in run.stdout:
+            printed.append(line)
+            if re.match(r"[3-9] of \d+ steps", line):
+                os.killpg(run.pid, signal.SIGINT)
+                break
+        printed += run.stdout
+    assert run.returncode != 0
+    told = "".join(printed)
+    assert "rror" not in told.replace("Error 130", "")
+    assert "Traceback" not in told
+    assert "interrupted; the same command continues" in told.splitlines()[-2:][0]
+    assert 0 < len(fresh.planned()) < planned
+
+
 def test_a_killed_training_ends_with_the_bytes_of_one_that_was_not(fresh: ProjectCopy, tmp_path: Path) -> None:
     fresh.edit("config/scales/tiny.yaml", "am: {settings: {training: {iterations: 3}}}", "am: {}")
     fresh.environment["AM_CHECKPOINT_SECONDS"] = "0.2"
