@@ -571,6 +571,12 @@ REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
     ("no basis", lambda t: t.obsm.clear(), (), "obsm has no 'X_pca'; it has: none: try scanpy.pp.pca"),
     ("dimensions", bool, ("--dimensions", 3), "my.h5ad: X_pca has 2 components, 3 are asked for"),
     ("unknown", bool, ("--method", "uma"), "methods: there is no 'uma'; did you mean 'uam'?"),
+    (
+        "solve",
+        bool,
+        ("--method", "am_closed", "--iterations", "9"),
+        "the method 'am_closed' is one solve, without the ",
+    ),
     ("control", bool, ("--method", "oracle"), "the method 'oracle' cannot be fitted to snapshots; choose from: am, "),
     ("masses", bool, ("--method", "uam", "--masses", "count"), "--masses 'count': give equal, counts, or a number for"),
     (

@@ -186,11 +186,13 @@ def read_inputs(
 def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations: int | None) -> TrainedMethod:
     """The method with its settings; it must learn from snapshots, and have something to learn."""
     given = merge(_OWN.get(name, {}), given)
-    if iterations is not None:
-        given = merge(given, {"training": {"iterations": iterations}})
     if name in plugins.names("am.methods") and not _is_fitted(name):
         able = filter(_is_fitted, plugins.names("am.methods"))
         raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
+    if iterations is not None:
+        if name in plugins.names("am.methods") and not _is_iterated(name):
+            raise ConfigError(f"the method '{name}' is one solve, without the steps that --iterations would count")
+        given = merge(given, {"training": {"iterations": iterations}})
     method = build_method(name, given, str(settings or "settings"))
     assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
     return method
@@ -199,6 +201,10 @@ def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations
 def _is_fitted(name: str) -> bool:
     kind: type[Method] = plugins.load("am.methods", name).METHOD
     return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
+
+
+def _is_iterated(name: str) -> bool:
+    return "training" in plugins.load("am.methods", name).METHOD.settings_type.model_fields
 
 
 def _coupling(
