@@ -12,28 +12,36 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PdfParser import PdfParser
 
 from am.data.samples import Samples
 from am.data.snapshots import DataError
+from am.experiments import Project, ResolvedExperiment
 from am.results.figures.animation import animation
+from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
+from am.results.figures.image_rows import image_rows
 from am.results.figures.metric_over_iterations import metric_over_iterations
 from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.planes import Planes
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.style import looks
 from am.results.figures.training_losses import training_losses
+from am.results.figures.trajectories import trajectories
 from am.results.labels import Label
 from am.results.provenance import Origin, file_sha256, sidecar
 from am.results.tidy import HISTORY_COLUMNS, METRIC_COLUMNS
 
 LABELS = [Label("am", "AM"), Label("ald", "ALD"), Label("none", "no dynamics", control=True)]
+ROOT = Path(__file__).parents[4]
 # Long, and with characters that formats escape.
 ORIGIN = Origin(
     inputs={f"results/a ({k})\\é/metrics.csv": f"{k:064x}" for k in range(30)}, commit="c" * 40, code_digest="d" * 64
@@ -165,15 +173,29 @@ def test_losses_have_a_panel_a_method_that_outliers_do_not_flatten() -> None:
             assert np.asarray(seed.get_xdata(), float)[-1] == pytest.approx(20_000, rel=0.02)
 
 
-def test_a_method_looks_the_same_everywhere_and_like_no_other() -> None:
-    labels = [Label(str(k), str(k)) for k in range(12)]
+def test_a_method_looks_the_same_everywhere() -> None:
+    labels = [Label(f"m{k}", "") for k in range(12)]
     controls = [Label(f"c{k}", "", control=True) for k in range(3)]
-    alone, among = looks(labels), looks([*controls, *labels])
-    assert all(alone[label.method] == among[label.method] for label in labels)
-    assert len({str(look) for look in among.values()}) == 15
+    among = looks([*controls, *labels])
     for label in [*labels, *controls]:
+        assert looks([label]) == {label.method: among[label.method]}
         red, green, blue = to_rgb(among[label.method].colour)
         assert (red == green == blue) is label.control
+
+
+def test_methods_that_are_seen_together_are_told_apart_by_colour_up_to_six_and_by_colour_or_marker_beyond() -> None:
+    """Where this fails for a new method or experiment, another salt in ``figures/style.py`` is to be found."""
+    names = sorted(path.stem for path in (ROOT / "config/experiments").glob("*.yaml"))
+    for scale in ("laptop", "paper"):
+        for experiment in Project(ROOT / "config", {"scale": scale, "experiments": names}).experiments.values():
+            seen = [look for name, look in looks(experiment.labels()).items() if name in methods(experiment)]
+            colours = {look.colour for look in seen}
+            assert len(colours) == len(seen) or len(seen) > 6, experiment.name
+            assert len({(look.colour, look.marker) for look in seen}) == len(seen), experiment.name
+
+
+def methods(experiment: ResolvedExperiment) -> set[str]:
+    return {label.method for label in experiment.labels() if not label.control}
 
 
 def cloud(n: int = 4000, times: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0), d: int = 3, seed: int = 0) -> Samples:
@@ -183,6 +205,61 @@ def cloud(n: int = 4000, times: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0), d
 
 
 TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def texts(figure: Figure) -> dict[str, Bbox]:
+    """Where all that is written stands, in pixels; of numbers along axes, those of the scale of colours alone."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    along = {
+        label
+        for axes in figure.axes
+        if not hasattr(axes, "_colorbar")
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels(which="both")
+    }
+    found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    found = [text for text in found if text not in along]
+    return {f"{k} {text.get_text()}": text.get_window_extent(canvas.get_renderer()) for k, text in enumerate(found)}
+
+
+LONG = "Langevin dynamics on the true score, conditional"
+
+
+def figures_with_long_titles() -> dict[str, Figure]:
+    uneven = (0.0, 5.0, 15.0, 60.0, 1440.0, 10080.0)
+    course = (np.linspace(0, 10080, 9), np.cumsum(np.ones((9, 20, 2)), 0))
+    found = {
+        f"{len(times)} times of {d}": histograms(
+            cloud(times=times, d=d), [(LONG, cloud(times=times, d=d))] * 2, times, ["Kdm2b gene"] * d, "counts"
+        )
+        for times in ((0.2,), (0.2, 1.0), TIMES)
+        for d in (2, 3)
+    }
+    for count in (1, 4):
+        models = [("uAM, closed form", [course])] * count
+        weights = np.ones(20) if count == 1 else None
+        found[f"{count} of paths"] = trajectories(
+            cloud(times=uneven, d=2), models, ["pca 1", "pca 2"], "counts", "day", weights
+        )
+    rows = [(LONG, np.zeros((8, 3 * 16))), ("truth", np.zeros((8, 3 * 16)))]
+    return found | {"rows": image_rows(rows, (3, 4, 4), ["t = 0.1"] * 8), "grid": grid(rows, (3, 4, 4))}
+
+
+FIGURES = figures_with_long_titles()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_that_is_written_is_cut_off_or_runs_into_other_words(name: str) -> None:
+    figure = FIGURES[name]
+    found, page = texts(figure), figure.bbox
+    for words, place in found.items():
+        assert page.x0 - 1 <= place.x0, words
+        assert place.x1 <= page.x1 + 1, words
+        assert page.y0 - 1 <= place.y0, words
+        assert place.y1 <= page.y1 + 1, words
+    for (one, first), (other, second) in combinations(found.items(), 2):
+        assert not first.padded(-1).overlaps(second.padded(-1)), (one, other)
 
 
 def test_densities_count_points_in_cells_of_the_window() -> None:
@@ -241,7 +318,7 @@ def test_histograms_put_the_truth_above_each_model(d: int, planes: int) -> None:
     figure = histograms(truth, [("AM", model), ("eAM", model)], TIMES, columns, "m")
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 3 * planes * 5
-    heights = {text.get_text(): axes.get_position().y0 for axes in panels for text in axes.texts if text.get_text()}
+    heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
     assert heights["truth"] > heights["AM"] > heights["eAM"]
     assert [axes.get_title() for axes in panels if axes.get_title()] == [f"$t$ = {t:g}" for t in TIMES]
     assert sum("(m)" in axes.get_xlabel() for axes in panels) == 1

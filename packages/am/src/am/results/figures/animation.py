@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from am.results.figures.planes import Planes, Population, Sheet, blank_where_empty, draw_scale
+from am.results.figures.planes import Planes, Population, Sheet, blank_where_empty, draw_scale, name_block
 from am.results.figures.style import styled
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def animation(
                 artists.append(planes.draw(axes, density, note))
                 ends = [f"{planes.columns[k]}{f' ({unit})' if unit else ''}" for k in (i, j)]
                 axes.set(xlabel=ends[0], ylabel=ends[1])
-            row[0].annotate(title, (-0.42, 0.5), xycoords="axes fraction", rotation=90, va="center", weight="bold")
+            name_block(figure, row, title)
         draw_scale(figure, bar, artists[0][0])
         clock = figure.text(0.5, 1 - 0.08 / figure.get_figheight(), "", ha="center", va="top", fontsize=9)
         for moment in times:

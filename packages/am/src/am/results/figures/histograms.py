@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from am.results.figures.planes import Planes, Population, Sheet, draw_scale
+from am.results.figures.planes import Planes, Population, Sheet, draw_scale, name_block, name_plane
 from am.results.figures.style import styled
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def histograms(
                     first, last = axes in block[:, 0], axes in panels[-1, -1]
                     axes.tick_params(left=first, labelleft=first, bottom=last, labelbottom=last)
             for axes, (i, j) in zip(block[:, 0], planes.pairs, strict=True):
-                axes.set_ylabel(f"{planes.columns[j]} over {planes.columns[i]}")
-            middle = block[len(block) // 2, 0]
-            middle.annotate(title, (-0.62, 0.5), xycoords="axes fraction", rotation=90, va="center", weight="bold")
+                name_plane(axes, planes.columns[i], planes.columns[j])
+            name_block(figure, block[:, 0], title)
         for moment, axes in zip(times, panels[0, 0], strict=True):
             axes.set_title(f"{time} = {moment:g}", loc="center")
         panels[-1, -1, len(times) // 2].set_xlabel(f"position{f' ({unit})' if unit else ''}")

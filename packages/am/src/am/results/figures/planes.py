@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_BINS, _FEWEST_BINS = 50, 8
 _OUTSIDE = 0.02
+_EDGE, _LETTER = 0.06, 0.0095
+"""Inches from the edge of a figure to the names of blocks; and of a bold letter, for each point of its size."""
 
 
 class Population(Protocol):
@@ -152,7 +155,7 @@ class Sheet:
     rows: int
     """Of each block."""
     columns: int
-    left: float = 0.85
+    left: float = 0.95
     right: float = 0.08
     top: float = 0.25
     bottom: float = 0.95
@@ -174,6 +177,39 @@ class Sheet:
             panels[b, r, c] = figure.add_axes((x / PAGE, y / height, side / PAGE, side / height))
         bar = figure.add_axes((0.3, 0.38 / height, 0.4, 0.07 / height))
         return figure, panels, bar
+
+
+def name_block(figure: Figure, block: Iterable[Axes], title: str) -> None:
+    """Write ``title`` upright at the left edge of the figure, beside its block of panels; a long one in two lines."""
+    places = [axes.get_position() for axes in block]
+    low, high = min(place.y0 for place in places), max(place.y1 for place in places)
+    words, size = _fitted(title, 8, (high - low) * figure.get_figheight())
+    figure.text(
+        _EDGE / figure.get_figwidth(),
+        (low + high) / 2,
+        words,
+        rotation=90,
+        ha="left",
+        va="center",
+        multialignment="center",
+        weight="bold",
+        fontsize=size,
+    )
+
+
+def name_plane(axes: Axes, across: str, up: str) -> None:
+    """Write beside a panel which coordinates it shows."""
+    words, size = _fitted(f"{up} over {across}", 7, axes.get_window_extent().height / axes.figure.dpi)
+    axes.set_ylabel(words, fontsize=size)
+
+
+def _fitted(words: str, size: int, room: float) -> tuple[str, int]:
+    """Words in two lines at most, none longer than ``room`` inches, and the size of their letters: ``size`` or less."""
+    for smaller in range(size, 3, -1):
+        lines = wrap(words, max(1, int(room / (_LETTER * smaller))))
+        if len(lines) <= 2:
+            break
+    return "\n".join(lines), smaller
 
 
 def draw_scale(figure: Figure, bar: Axes, image: AxesImage) -> None:

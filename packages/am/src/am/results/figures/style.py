@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from am.results.labels import Label
@@ -37,11 +38,13 @@ _SETTINGS: dict[str, Any] = {
     "ytick.major.width": 0.6,
     "ytick.minor.width": 0.4,
 }
-# Okabe and Ito's palette, which the colour-blind can tell apart, without black and yellow.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's palette, which the colour-blind can tell apart, without black and yellow; and two dark ones of Tol's.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
 _GREYS = ("0.25", "0.5", "0.65")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_SALT = 285500
+"""Found by search: methods that are seen together differ in colour, up to six, and beyond in colour or marker."""
 FLOOR: dict[str, Any] = {"color": "0.82", "linewidth": 0, "zorder": 0.5}
 """Of the band of the floor."""
 
@@ -56,15 +59,15 @@ class Look:
 
 
 def looks(labels: Sequence[Label]) -> dict[str, Look]:
-    """The look of each method, by its place among ``labels``; controls are grey."""
-    found = {}
-    for control, colours in ((False, _COLOURS), (True, _GREYS)):
-        methods = [label.method for label in labels if label.control == control]
-        for i, method in enumerate(methods):
-            found[method] = Look(
-                colours[i % len(colours)], _DASHES[(i + control) % len(_DASHES)], _MARKERS[i % len(_MARKERS)]
-            )
-    return found
+    """The look of each method, by its name alone, so that it is the same in every figure; controls are grey."""
+    return {label.method: _look(label.method, _GREYS if label.control else _COLOURS) for label in labels}
+
+
+def _look(method: str, colours: Sequence[str]) -> Look:
+    number = int.from_bytes(sha256(f"{_SALT} {method}".encode()).digest()[:4])
+    number, colour = divmod(number, len(colours))
+    number, dash = divmod(number, len(_DASHES))
+    return Look(colours[colour], _DASHES[dash], _MARKERS[number % len(_MARKERS)])
 
 
 def styled() -> AbstractContextManager[None]:

@@ -114,7 +114,9 @@ def trajectories(
         )
         bar.ax.set_yticklabels([f"{moment:g}" for moment in times[::every]])
         bar.ax.minorticks_off()
-        figure.legend(handles=_keys(weighted=weights is not None), loc="outside lower center", ncols=3)
+        figure.legend(
+            handles=_keys(weighted=weights is not None), loc="outside lower center", ncols=3 if across > 1 else 1
+        )
     return figure
 
 
