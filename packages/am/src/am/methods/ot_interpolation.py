@@ -21,10 +21,11 @@ class OptimalTransportInterpolation(Method):
 
     x_t = (1 - u) x + u T(x), with T from an optimal plan for squared Euclidean cost between the particles and the
     cells (McCann, Adv. Math. 128, 1997, equation 7; for cells, Schiebinger et al., Cell 176, 2019). At an observed
-    time it returns training cells, so only a time that was held out tells how well it predicts.
+    time it returns training cells, so only a time that was held out tells how well it predicts, and it is a control.
     """
 
     title = "OT interpolation"
+    control = True
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
 
     def sample(
