@@ -20,7 +20,7 @@ from am.data.samples import Samples
 from am.methods.contract import Prediction
 from am.metrics.energy import energy_distance
 from am.results.figures.trajectories import trajectories
-from am.steps.fit_quality import SPLITS, Interval, Weights, failures, intervals, table, too_few
+from am.steps.fit_quality import SPLITS, Interval, Weights, failures, intervals, summary, table, too_few
 
 CPU = torch.device("cpu")
 
@@ -160,6 +160,17 @@ def test_what_is_chosen_for_cells_is_better_than_no_dynamics(fit: Any, tmp_path:
     assert lines[-2].split() == ["from", "to", "pushed", "forward", "no", "dynamics", "noise", "floor"]
     assert lines[-1].split()[:2] == ["2", "4"]
     assert float(lines[-1].split()[2]) == pytest.approx(quality["pushed"][0], rel=0.01, abs=1e-3)
+
+
+def test_no_terminal_breaks_a_number_of_the_summary() -> None:
+    one = Interval(begin=-1e6, end=12345.6, pushed=-1.234e-5, still=123456.0, floor=9.99e-5, cells=9, weights=None)
+    head, *lines = summary({"a condition whose name is long" * 5: [one], "B": [one, one]}, "X_pca").splitlines()
+    assert "X_pca" in head
+    assert [line for line in lines if line.endswith(":")] == ["a condition whose name is long" * 5 + ":", "B:"]
+    shown = [line for line in lines[1:] if not line.endswith(":")]
+    assert all(line.split() == ["-1e+06", "12345.6", "-1.23e-05", "1.23e+05", "9.99e-05"] for line in shown)
+    assert len(shown) == 3
+    assert max(map(len, shown)) < 80
 
 
 def test_who_descends_from_few_cells_is_told_so(am: Any, tmp_path: Path) -> None:

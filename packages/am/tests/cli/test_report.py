@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ import yaml
 from PIL import Image
 
 from am.results.provenance import Provenance, collect, origin, sidecar, write_origin, write_provenance
+from am.results.verdicts import Judgement, Verdict, write_verdicts
 
 ROOT = Path(__file__).parents[4]
 KEPT = ROOT / "results/expected"
@@ -177,6 +179,72 @@ def test_a_record_that_is_none_is_one_sentence(am: Any, page: Path, content: str
     assert "provenance.json: not a record of provenance (" in report(am, page).sentence
 
 
+def opened(page: Path) -> Any:
+    """What a script in a page leaves as JSON, and as all that there is in its body."""
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    run = subprocess.run(
+        [*command, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", page.as_uri()],  # type: ignore[list-item]
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    body = re.search(r"<body>(.*?)</body>", run.stdout, re.DOTALL)
+    assert body is not None, run.stdout[-500:]
+    return json.loads(html.unescape(body[1]))
+
+
+@pytest.fixture
+def verdict_page(page: Path) -> Path:
+    """The committed verdicts, with numbers of all shapes."""
+    words = dict.fromkeys(Judgement.__dataclass_fields__, "")
+    numbers = {"mean": -2.5e-4, "low": -9.99e-4, "high": -1.23e-6, "seeds": 3, "floor_mean": 4.56e-5}
+    table = pd.read_csv(KEPT / "verdict.csv").fillna(words)
+    table[["published", "published_spread"]] = 5.66e-4, 3.06e-4
+    found = [
+        Judgement(**row | numbers | {"verdict": Verdict(row["verdict"])})  # type: ignore[arg-type]
+        for row in table.to_dict("records")
+    ]
+    out = page.with_name("verdict.html")
+    write_verdicts(found, out.with_suffix(".csv"), out.with_suffix(".md"), out, origin([], "c0de"))
+    return out
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium")
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("which", ["page", "verdict_page"])
+def test_in_a_browser_no_line_breaks_a_number_and_no_page_scrolls_sideways(
+    request: pytest.FixtureRequest, which: str, width: int
+) -> None:
+    page: Path = request.getfixturevalue(which)
+    probe = r"""
+    const inner = document.querySelector("iframe").contentDocument;
+    const number = /\[-?\d[^\[\]]*\]|-?\d[\d.]*(?:e[-+]\d+)?(?: ± -?\d[\d.]*(?:e[-+]\d+)?)?/g;
+    const told = {numbers: 0, broken: [], page: inner.documentElement.scrollWidth, tables: []};
+    const texts = inner.createTreeWalker(inner.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      if (!texts.currentNode.parentElement.closest("td")) continue;
+      for (const found of texts.currentNode.data.matchAll(number)) {
+        const range = inner.createRange();
+        range.setStart(texts.currentNode, found.index);
+        range.setEnd(texts.currentNode, found.index + found[0].length);
+        told.numbers += 1;
+        if (range.getClientRects().length > 1) told.broken.push(found[0]);
+      }
+    }
+    for (const table of inner.querySelectorAll("table")) told.tables.push(table.offsetWidth);
+    document.body.innerHTML = "";
+    document.body.append(JSON.stringify(told));"""
+    frame = f'<iframe width="{width}" srcdoc="{html.escape(page.read_text())}"></iframe>'
+    outer = page.with_name("outer.html")
+    outer.write_text(f'<!DOCTYPE html>{frame}<script>addEventListener("load", () => {{{probe}}});</script>')
+    told = opened(outer)
+    assert told["numbers"] > 3
+    assert told["broken"] == []
+    assert told["page"] <= width
+    assert max(told["tables"]) > 400
+
+
 @pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize(("clicks", "expected"), [(0, list(VALUES)), (1, ["rival", "AM <b>", "other"]), (2, None)])
 def test_in_a_browser_its_tables_sort_and_its_images_show(page: Path, clicks: int, expected: list[str] | None) -> None:
@@ -197,17 +265,7 @@ def test_in_a_browser_its_tables_sort_and_its_images_show(page: Path, clicks: in
     }});
     </script>"""
     page.write_text(page.read_text().replace("<head>", f"<head>{probe}", 1))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    run = subprocess.run(
-        [*command, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", page.as_uri()],  # type: ignore[list-item]
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    body = re.search(r"<body>(.*?)</body>", run.stdout, re.DOTALL)
-    assert body is not None, run.stdout[-500:]
-    told = json.loads(body[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    told = opened(page)
     assert told["faults"] == []
     assert told["images"] == [[True, 9, 7]]
     assert told["order"] == (expected or ["other", "AM <b>", "rival"])

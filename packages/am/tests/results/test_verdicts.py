@@ -2,6 +2,10 @@
 
 import io
 import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -261,3 +265,41 @@ def test_the_terminal_shows_every_verdict_and_reason(width: int) -> None:
         assert f"{judgement.title}: {judgement.verdict}. {judgement.why}" in shown
         assert judgement.warning
         assert judgement.warning in shown
+
+
+def unbroken(text: str) -> Counter[str]:
+    """Intervals, numbers with their spread, and other numbers that a terminal shows of a text, line by line."""
+    number = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
+    return Counter(re.findall(rf"\[{number}, {number}\]|(?<!\w){number} ± {number}|(?<!\w){number}(?!\w)", text))
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+@pytest.mark.parametrize(
+    ("show", "headings"),
+    [
+        (verdicts.claims, ("method", "metric", "experiment", "published", "ours", "floor", "controls", "why")),
+        (verdicts.for_terminal, ("method", "ours", "why")),
+    ],
+)
+def test_no_line_of_the_terminal_breaks_a_number(
+    width: int, show: Callable[[list[Judgement]], object], headings: tuple[str, ...]
+) -> None:
+    (one,) = judge([0.01, 0.0101], [entry(5.66e-4, spread=3.06e-4, spread_of="checkpoints of one run")])
+    found = [
+        replace(one, title="a method of 250 steps", metric="m2", experiment="hydrogen (laptop)", claim="It is so."),
+        replace(one, mean=-2.5e-4, low=-9.99e-4, high=-1.23e-6, floor_mean=-4.56e-5),
+        replace(one, mean=99999.0, low=-99999.0, high=99999.0, controls="no dynamics 123; the oracle -4.56e-05"),
+        *judge([0.9, 1.2, 1.3], [entry()]),
+        *judge([0.12, 6.6], [entry()]),
+        *judge([1.0], [entry()]),
+    ]
+    console = Console(file=io.StringIO(), width=width)
+    console.print(show(found))
+    assert isinstance(console.file, io.StringIO)
+    shown = unbroken(console.file.getvalue())
+    for row in verdicts.rows(found):
+        told = " | ".join(dict(zip(verdicts.HEADINGS, row, strict=True))[heading] for heading in headings)
+        shown_of_row = unbroken(told)
+        assert shown_of_row
+        shown.subtract(shown_of_row)
+    assert not [number for number, count in shown.items() if count < 0]

@@ -20,11 +20,13 @@ from am.results.provenance import Origin, write_origin
 from am.results.published import Published
 from am.results.tables import markdown_table
 from am.results.tidy import write_tidy
+from am.results.unbroken import STYLE, Unbroken, in_html, wide
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 
 Row = Mapping[Any, Any]
@@ -101,7 +103,7 @@ RULE = (
     "and sizes; ours below its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is a bug until "
     "explained."
 )
-HEADINGS = ("experiment", "method", "metric", "published", "ours", "floor", "controls", "verdict", "why", "warning")
+HEADINGS = ("method", "metric", "experiment", "published", "ours", "floor", "controls", "verdict", "why", "warning")
 
 
 def judge(
@@ -178,9 +180,9 @@ def rows(judgements: Iterable[Judgement]) -> list[list[str]]:
     """What to show below :data:`HEADINGS`, as plain text."""
     return [
         [
-            judgement.experiment,
             judgement.title,
             judgement.metric + in_words(judgement.better),
+            judgement.experiment,
             _published(judgement),
             interval(judgement.mean, judgement.low, judgement.high, judgement.seeds),
             number(judgement.floor_mean),
@@ -198,29 +200,34 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
     from rich import box
     from rich.console import Group
     from rich.table import Table
-    from rich.text import Text
 
-    parts: list[Table | Text] = [Text(counted(judgements), style="bold"), Text()]
+    parts: list[Table | Text] = [Unbroken(counted(judgements), style="bold"), Unbroken()]
     for (experiment, metric, better), group in groupby(
         judgements, key=lambda one: (one.experiment, one.metric, one.better)
     ):
-        table = Table(title=f"{experiment}, {metric}{in_words(better)}", box=box.SIMPLE_HEAD, title_justify="left")
-        for heading in ("method", "published", "ours", "floor", "verdict"):
-            table.add_column(heading)
+        them = list(group)
+        floors = dict.fromkeys(number(one.floor_mean) for one in them if one.seeds)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            expand=True,
+            title=f"{experiment}, {metric}{in_words(better)}" + f". Floor: {' or '.join(floors)}" * bool(floors),
+            title_justify="left",
+        )
+        for heading, ratio in (("method", 16), ("published", 21), ("ours", 24), ("verdict", 14)):
+            table.add_column(heading, ratio=ratio, overflow="fold")
         reasons = []
-        for one in group:
+        for one in them:
             colour = _COLOURS[one.verdict][0]
             table.add_row(
-                Text(one.title),
-                Text(with_spread(one.published, one.published_spread)),
-                Text(interval(one.mean, one.low, one.high, one.seeds)),
-                Text(number(one.floor_mean)),
-                Text(one.verdict, style=f"bold {colour}"),
+                Unbroken(one.title),
+                Unbroken(with_spread(one.published, one.published_spread)),
+                Unbroken(interval(one.mean, one.low, one.high, one.seeds)),
+                Unbroken(one.verdict, style=f"bold {colour}"),
             )
-            reasons.append(Text.assemble((f"{one.title}: {one.verdict}. ", colour), one.why))
+            reasons.append(Unbroken.assemble((f"{one.title}: {one.verdict}. ", colour), one.why))
             if one.warning:
-                reasons.append(Text(f"  Warning: {one.warning}", style="bold red"))
-        parts += [table, *reasons, Text()]
+                reasons.append(Unbroken(f"  Warning: {one.warning}", style="bold red"))
+        parts += [table, *reasons, Unbroken()]
     return Group(*parts)
 
 
@@ -228,7 +235,6 @@ def claims(judgements: Sequence[Judgement]) -> Table:
     """One table for the terminal of all that was published, claim by claim, below how many came to what."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -238,20 +244,23 @@ def claims(judgements: Sequence[Judgement]) -> Table:
         title_style="bold",
         title_justify="left",
     )
-    for heading, ratio in (("claim", 6), ("published", 3), ("ours", 3), ("floor, controls", 3), ("verdict, why", 6)):
-        table.add_column(heading, ratio=ratio, overflow="fold")
+    for heading in ("method, metric, experiment: claim", "published, ours, floor, controls", "verdict, why"):
+        table.add_column(heading, ratio=1, overflow="fold")
     for one in ordered(judgements):
         if one.claim:
-            known = f"floor {number(one.floor_mean)}" + f"; {one.controls}" * bool(one.controls)
+            measured = [
+                f"published {_published(one)}",
+                f"ours {interval(one.mean, one.low, one.high, one.seeds)}",
+                *([f"floor {number(one.floor_mean)}", *filter(None, [one.controls])] if one.seeds else []),
+            ]
             table.add_row(
-                Text.assemble(
-                    one.claim,
-                    (f" {one.source}; {one.title}, {one.metric}{in_words(one.better)}, {one.experiment}", "dim"),
+                Unbroken.assemble(
+                    (f"{one.title}, {one.metric}{in_words(one.better)}, {one.experiment}", "bold"),
+                    f": {one.claim}",
+                    (f" {one.source}", "dim"),
                 ),
-                Text(_published(one)),
-                Text(interval(one.mean, one.low, one.high, one.seeds)),
-                Text(known if one.seeds else ""),
-                Text.assemble(
+                Unbroken("\n".join(measured)),
+                Unbroken.assemble(
                     (one.verdict, f"bold {_COLOURS[one.verdict][0]}"),
                     (f" (expected: {one.expected})" if one.fails else "", "bold red"),
                     f". {one.why}",
@@ -384,11 +393,12 @@ def _page(judgements: Sequence[Judgement], made_of: Origin) -> str:
     head = "".join(f"<th>{e(heading)}</th>" for heading in HEADINGS)
     body = ""
     for judgement, cells in zip(judgements, rows(judgements), strict=True):
-        shown = dict(zip(HEADINGS, map(e, cells), strict=True))
+        shown = dict(zip(HEADINGS, map(in_html, cells), strict=True))
         about = " ".join(filter(None, (judgement.claim, judgement.source and f"({judgement.source})")))
-        shown["published"] += f"<br><small>{e(about)}</small>" * bool(about)
+        shown["published"] += f"<br><small>{in_html(about)}</small>" * bool(about)
         row = "".join(f"<td>{cell}</td>" for cell in shown.values())
         body += f'<tr class="{judgement.verdict.name.lower()}">{row}</tr>\n'
+    table = wide(f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>")
     colours = "\n".join(f".{v.name.lower()} td:nth-child(8) {{ background: {c[1]}; }}" for v, c in _COLOURS.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -396,7 +406,7 @@ def _page(judgements: Sequence[Judgement], made_of: Origin) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Verdicts</title>
-<style>
+<style>{STYLE}
 body {{ font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; margin: 2em auto; max-width: 90em; padding: 0 1em; }}
 p {{ max-width: 50em; }}
 table {{ border-collapse: collapse; }}
@@ -413,12 +423,7 @@ footer {{ color: #666; font-size: .85em; margin-top: 2em; overflow-wrap: anywher
 <h1>Verdicts</h1>
 <p><strong>{e(counted(judgements))}</strong></p>
 <p>{e(RULE)}</p>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}</tbody>
-</table>
-<footer>Commit {e(made_of["commit"])}, code {e(made_of["code_digest"])}</footer>
+{table}<footer>Commit {e(made_of["commit"])}, code {e(made_of["code_digest"])}</footer>
 </body>
 </html>
 """

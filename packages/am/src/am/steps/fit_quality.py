@@ -138,20 +138,18 @@ def too_few(found: Sequence[Weights], remedy: str, time_key: str) -> str | None:
 
 
 def summary(found: Mapping[str | None, Sequence[Interval]], basis: str) -> str:
-    """A line for each interval, by group."""
-    rows: list[tuple[str, ...]] = [("from", "to", "pushed forward", "no dynamics", "noise floor")]
-    rows += [
-        (f"{one.begin:g}", f"{one.end:g}", *(f"{x:.3g}" for x in (one.pushed, one.still, one.floor)))
-        for part in found.values()
-        for one in part
-    ]
-    names = ["", *(name for name, part in found.items() for _ in part)]
-    if any(names):
-        rows = [("group" if i == 0 else str(name), *row) for i, (name, row) in enumerate(zip(names, rows, strict=True))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    title = f"Energy distance to the next snapshot, in units of {basis}, of the cells that were trained on:"
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([title, *(f"  {line}" for line in lines)])
+    """A line for each interval, below the name of its group: however long that is, no terminal breaks a number."""
+    head = ("from", "to", "pushed forward", "no dynamics", "noise floor")
+    parts: list[tuple[str | None, list[tuple[str, ...]]]] = [(None, [head])]
+    for name, part in found.items():
+        values = [(one.begin, one.end, one.pushed, one.still, one.floor) for one in part]
+        parts += [(name, [(f"{x:g}", f"{y:g}", *(f"{value:.3g}" for value in rest)) for x, y, *rest in values])]
+    widths = [max(map(len, column)) for column in zip(*(row for _, rows in parts for row in rows), strict=True)]
+    lines = [f"Energy distance to the next snapshot, in units of {basis}, of the cells that were trained on:"]
+    for name, rows in parts:
+        lines += [f"{name}:"] if name is not None else []
+        lines += ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(lines)
 
 
 def table(found: Sequence[Interval]) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
 from am.results.provenance import Provenance, ProvenanceError, read_provenance
 from am.results.shown_tables import read_shown
+from am.results.unbroken import STYLE, in_html, wide
 from am.steps.draw import FIGURES
 from am.steps.recorded import Records
 
@@ -106,18 +107,18 @@ def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) ->
 
 
 def _verdicts(verdicts: pd.DataFrame) -> str:
-    head = ["claim", "experiment", "method", "metric", "published", "ours [95 % interval]", "floor", "verdict", "why"]
+    head = ["method", "metric", "experiment", "published", "ours [95 % interval]", "floor", "verdict", "why", "claim"]
     rows = [
         [
-            _shown(row["claim"]),
-            row["experiment"],
             row["title"],
             row["metric"] + in_words(row["better"]),
+            row["experiment"],
             f"{with_spread(row['published'], row['published_spread'])} ({row['confidence']})",
             (row["mean"], interval(row["mean"], row["low"], row["high"], row["seeds"])),
             (row["floor_mean"], number(row["floor_mean"])),
             row["verdict"],
             f"{row['why']} {_shown(row['warning'])}",
+            _shown(row["claim"]),
         ]
         for row in verdicts.sort_values("seeds", ascending=False, kind="stable").to_dict("records")
     ]
@@ -172,13 +173,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
         cells = (cell if isinstance(cell, tuple) else (None, cell) for cell in row)
         lines.append(
             "".join(
-                f"<td{'' if key is None else f' data-key={chr(34)}{key}{chr(34)}'}>{_text(text)}</td>"
+                f"<td{'' if key is None else f' data-key={chr(34)}{key}{chr(34)}'}>{in_html(str(text))}</td>"
                 for key, text in cells
             )
         )
-    heading = "".join(f'<th><button type="button">{_text(name)}</button></th>' for name in head)
+    heading = "".join(f'<th><button type="button">{in_html(name)}</button></th>' for name in head)
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return f"<table><thead><tr>{heading}</tr></thead><tbody>\n{body}</tbody></table>\n"
+    return wide(f"<table><thead><tr>{heading}</tr></thead><tbody>\n{body}</tbody></table>")
 
 
 def _section(title: str, content: str) -> str:
@@ -214,7 +215,8 @@ for (const button of document.querySelectorAll("th button")) {
 }
 """
 _STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; margin: 2em auto; max-width: 80em; padding: 0 1em; }
+body { font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; margin: 2em auto; max-width: 90em; padding: 0 1em; }
+h1, h2, h3, summary, figcaption { overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .5em 0 1.5em; }
 th, td { text-align: left; vertical-align: top; padding: .3em .7em; border-bottom: 1px solid #ccc; }
 th { border-bottom: 2px solid #1a1a1a; }
@@ -237,7 +239,7 @@ def _page(title: str, parts: Iterable[str]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{_text(title)}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}{_STYLE}</style>
 </head>
 <body>
 <h1>{_text(title)}</h1>
