@@ -85,6 +85,7 @@ def summarise(
 
     metrics, floor = _of(experiment, metrics), _of(experiment, floor)
     _check_labels(metrics, labels)
+    blocks_of, draws_of, floor_of = _by_run(blocks), _by_run(draws), _Floors(floor)
     rows = []
     for metric in dict.fromkeys([*metrics["metric"], *(entry.metric for entry in published)]):
         for label in controls_first(labels):
@@ -95,13 +96,15 @@ def summarise(
                 {
                     **_key(experiment, metric, label, higher),
                     **estimate(
-                        mine.groupby("seed")["value"].agg(_mean), over_blocks(blocks, mine), positive=metric in positive
+                        mine.groupby("seed")["value"].agg(_mean),
+                        over_blocks(blocks_of.get((metric, label.method)), mine),
+                        positive=metric in positive,
                     ),
-                    "sampler_sd": over_draws(draws, mine),
+                    "sampler_sd": over_draws(draws_of.get((metric, label.method)), mine),
                     "times": len(design),
                     "n_samples_min": design["n_samples"].min(),
                     "n_samples_max": design["n_samples"].max(),
-                    **_floor(floor[floor["metric"] == metric], design),
+                    **floor_of(metric, design),
                     **_cost(costs, experiment, label),
                     "published": entry and entry.value,
                     "published_spread": entry and entry.spread,
@@ -130,6 +133,7 @@ def summarise_times(
 
     metrics, floor = _of(experiment, metrics), _of(experiment, floor)
     _check_labels(metrics, labels)
+    blocks_of, draws_of, floor_of = _by_run(blocks), _by_run(draws), _Floors(floor)
     rows = []
     for metric in metrics["metric"].unique():
         for label in controls_first(labels):
@@ -141,11 +145,13 @@ def summarise_times(
                         **_key(experiment, metric, label, higher),
                         "time": design["time"].item(),
                         **estimate(
-                            here.set_index("seed")["value"], over_blocks(blocks, here), positive=metric in positive
+                            here.set_index("seed")["value"],
+                            over_blocks(blocks_of.get((metric, label.method)), here),
+                            positive=metric in positive,
                         ),
-                        "sampler_sd": over_draws(draws, here),
+                        "sampler_sd": over_draws(draws_of.get((metric, label.method)), here),
                         "n_samples": design["n_samples"].item(),
-                        **_floor(floor[floor["metric"] == metric], design),
+                        **floor_of(metric, design),
                     }
                 )
     return _flagged(pd.DataFrame(rows))
@@ -285,6 +291,26 @@ def _about(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     keys = ["experiment", "method", "metric", "seed", "time"]
     wanted = rows[keys].assign(time=rows["time"].round(9))
     return more.assign(time=more["time"].astype(float).round(9)).merge(wanted, on=keys)
+
+
+def _by_run(more: pd.DataFrame | None) -> dict[Any, pd.DataFrame]:
+    """Rows by metric and method, which is sooner than to look through all of them for each."""
+    return {} if more is None else dict(iter(more.groupby(["metric", "method"])))
+
+
+class _Floors:
+    """Looks up the floor of a metric at the times and sizes of a method; once for all methods that share them."""
+
+    def __init__(self, floor: pd.DataFrame) -> None:
+        self._of = dict(iter(floor.groupby("metric")))
+        self._none = floor.iloc[:0]
+        self._known: dict[Any, dict[str, Any]] = {}
+
+    def __call__(self, metric: str, design: pd.DataFrame) -> dict[str, Any]:
+        key = (metric, *map(tuple, design.to_numpy()))
+        if key not in self._known:
+            self._known[key] = _floor(self._of.get(metric, self._none), design)
+        return self._known[key]
 
 
 def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
