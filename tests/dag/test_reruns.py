@@ -96,7 +96,11 @@ CHANGES = {
         DRAWINGS | VERDICT,
     ),
     "how results are checked": (
-        [(f"{LIBRARY}/steps/explain.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        [(f"{LIBRARY}/steps/explain.py", "\n@dataclass", "\n_ADDED = 1\n\n\n@dataclass")],
+        {"tabulate_metrics"} | DRAWINGS | VERDICT,
+    ),
+    "how an interval is computed": (
+        [(f"{LIBRARY}/results/estimates.py", "def ", "_ADDED = 1\n\n\ndef ")],
         {"tabulate_metrics"} | DRAWINGS | VERDICT,
     ),
     "a training setting": (

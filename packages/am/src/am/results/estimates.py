@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from am.results.tidy import BLOCKS
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-
-BLOCKS = 10
-"""Of points that all seeds share, left out one after another."""
 
 
 def estimate(

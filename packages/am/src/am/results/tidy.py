@@ -16,6 +16,8 @@ METRIC_COLUMNS = ("experiment", "method", "seed", "time", "metric", "value", "n_
 BLOCK_COLUMNS = (*METRIC_COLUMNS, "block")
 """Of ``blocks.csv``: as ``metrics.csv``, measured without the points of a block; there are none where each seed has
 points of its own."""
+BLOCKS = 10
+"""Of points that all seeds share, left out one after another."""
 DRAW_COLUMNS = (*METRIC_COLUMNS, "draw")
 """Of ``draws.csv``: as ``metrics.csv``, with the noise of one draw of particles; there are none where nothing was drawn
 again."""

@@ -41,9 +41,8 @@ from am.metrics.settings import (
 )
 from am.metrics.viewer import Viewer
 from am.randomness import generator
-from am.results.estimates import BLOCKS
 from am.results.provenance import write_origin
-from am.results.tidy import BLOCK_COLUMNS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
+from am.results.tidy import BLOCK_COLUMNS, BLOCKS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
 
