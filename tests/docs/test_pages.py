@@ -84,6 +84,13 @@ def test_readme_and_citation_name_the_same_paper() -> None:
         assert author["family-names"] in readme
 
 
+def test_readme_tells_the_minutes_that_were_measured() -> None:
+    measured = re.findall(r"`make reproduce` takes (\d+ minutes)", (ROOT / "docs/performance.md").read_text())
+    told = re.findall(r"^\| `make reproduce` \|.*?(\d+ minutes)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert told == measured
+    assert len(told) == 1
+
+
 def test_no_file_names_the_machine_that_it_was_written_on() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
