@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from am.results.estimates import estimate, jackknife_error
+from am.results.estimates import estimate, jackknife_error, next_value
 
 
 def series(values: object) -> pd.Series:
@@ -87,3 +87,17 @@ def test_both_intervals_agree_where_they_are_narrow() -> None:
     for end in ("low", "high"):
         assert narrow[end] == pytest.approx(plain[end], abs=1e-5)
     assert estimate(series([0.0, 0.0]), positive=True)["high"] == 0
+
+
+@pytest.mark.parametrize("count", [5, 20])
+def test_one_more_value_falls_where_it_should(count: int) -> None:
+    """Of normal values in 95 %; between the quantiles of as many, in far fewer."""
+    values = np.random.default_rng(0).normal(size=(1000, count + 1))
+    inside = between = 0
+    for *before, new in values:
+        low, high = next_value(series(before))
+        inside += low <= new <= high
+        between += np.quantile(before, 0.025) <= new <= np.quantile(before, 0.975)
+    assert 930 < inside < 970
+    assert between < 900
+    assert math.isnan(next_value(series([1.0]))[0])

@@ -47,6 +47,7 @@ def test_the_nearer_one_is_named_whatever_the_order() -> None:
     assert row.split("|")[2].strip() == "AM"
     assert float(row.split("|")[3].split()[0]) > 0
     assert "Of 3 pairs, 1 are told apart" in text
+    assert "together with 95 %, 1 are." in text
 
 
 def test_what_rests_on_a_few_cells_is_not_told_apart() -> None:

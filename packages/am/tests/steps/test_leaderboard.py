@@ -37,8 +37,8 @@ def pairs() -> pd.DataFrame:
         ("mmd", "NEAR", "ALIKE", NAN),
         ("energy", "NEAR", "ALIKE", "ALIKE"),
     ]
-    frame = pd.DataFrame(rows, columns=["metric", "method", "other", "nearer"])
-    signs = (frame["nearer"] == frame["other"]).map({True: 1.0, False: -1.0})
+    frame = pd.DataFrame(rows, columns=["metric", "method", "other", "ranked"])
+    signs = (frame["ranked"] == frame["other"]).map({True: 1.0, False: -1.0})
     return frame.assign(difference=signs, low=signs - 0.5, high=signs + 0.5)
 
 

@@ -57,6 +57,19 @@ def estimate(
     }
 
 
+def next_value(values: pd.Series[float], level: float = 0.95) -> tuple[float, float]:
+    """Ends between which one more value like these falls; NaN where there are fewer than two.
+
+    Student's prediction interval, m -+ t s sqrt(1 + 1 / n). Quantiles of a few values hold far less than they are
+    called: those at 2.5 % and 97.5 % of five values, two of three.
+    """
+    count = len(values)
+    if count < 2:
+        return math.nan, math.nan
+    mean, half = float(values.mean()), student(count, level) * float(values.std()) * math.sqrt(1 + 1 / count)
+    return mean - half, mean + half
+
+
 def seeds_needed(room: float, seeds_sd: float, cells_se: float) -> int | None:
     """The least number of seeds of which the interval reaches no further than ``room``; None above MOST_SEEDS.
 

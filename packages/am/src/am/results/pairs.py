@@ -10,12 +10,13 @@ from am.results.direction import Better, ahead
 from am.results.estimates import estimate
 from am.results.labels import Label
 from am.results.numbers import interval
+from am.results.ranks import together
 from am.results.tables import markdown_table, over_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("experiment", "metric", "method", "other", "difference", "low", "high", "seeds", "nearer")
+COLUMNS = ("experiment", "metric", "method", "other", "difference", "low", "high", "seeds", "nearer", "ranked")
 
 
 def compare_pairs(
@@ -24,14 +25,14 @@ def compare_pairs(
     labels: Sequence[Label],
     blocks: pd.DataFrame | None = None,
     higher: Collection[str] = (),
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """One row a metric and pair of methods, controls left out: the mean over seeds of the difference of their values.
 
     A seed's value is its mean over times, so a difference is between the same start, the same truth and the same
     times. Intervals are those of :func:`am.results.estimates.estimate`, each by itself: over seeds, and over cells
     where all seeds share them. ``nearer`` is the method of the better value where the interval does not hold zero, and
-    empty where it does, or where there are fewer than two seeds.
+    empty where it does, or where there are fewer than two seeds. ``ranked`` is the same of a wider interval, with which
+    all comparisons of a method hold at 95 % together (:func:`am.results.ranks.together`).
 
     Parameters
     ----------
@@ -41,8 +42,6 @@ def compare_pairs(
         Rows of ``blocks.csv``.
     higher
         Metrics of which higher values are better.
-    level
-        Of the intervals.
     """
     import pandas as pd
 
@@ -58,12 +57,18 @@ def compare_pairs(
             differences = (of_seeds.loc[method] - of_seeds.loc[other]).dropna()
             if not len(differences):
                 continue
-            found = estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other], level)
-            low, high = found["low"], found["high"]
-            nearer = method if ahead(low, high, 0, 0, better) else other if ahead(0, 0, low, high, better) else ""
+            each, both = (
+                estimate(pd.Series(differences.to_numpy(float)), without[method] - without[other], level)
+                for level in (0.95, together(len(there)))
+            )
+            told = (_nearer(method, other, found["low"], found["high"], better) for found in (each, both))
             key = (experiment, metric, method, other)
-            rows.append((*key, found["mean"], low, high, found["seeds"], nearer))
+            rows.append((*key, each["mean"], each["low"], each["high"], each["seeds"], *told))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _nearer(method: str, other: str, low: float, high: float, better: Better) -> str:
+    return method if ahead(low, high, 0, 0, better) else other if ahead(0, 0, low, high, better) else ""
 
 
 def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str = "") -> str:
@@ -74,6 +79,7 @@ def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str =
     experiment, metric = pairs.iloc[0][["experiment", "metric"]]
     leading = pairs[pairs["metric"] == metric]
     told = leading[leading["nearer"] != ""]
+    held = int((leading["ranked"] != "").sum())
     rows = []
     for row in told.to_dict("records"):
         farther = row["other"] if row["nearer"] == row["method"] else row["method"]
@@ -84,5 +90,6 @@ def markdown_pairs(pairs: pd.DataFrame, labels: Sequence[Label], protocol: str =
     table = markdown_table(["nearer to the truth", "than", "by [95 % interval]"], rows)
     return (
         f"{heading}\n\n{table}\nOf {len(leading)} pairs, {len(told)} are told apart by the same seeds on the same "
-        "points; intervals are each by itself, and hold the luck of the points too where all seeds share them.\n"
+        "points; intervals are each by itself, and hold the luck of the points too where all seeds share them. "
+        f"Where all comparisons of a method must hold together with 95 %, {held} are.\n"
     )

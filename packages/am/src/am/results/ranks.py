@@ -10,14 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def ranks(pairs: pd.DataFrame, better: Better) -> pd.DataFrame:
+def ranks(pairs: pd.DataFrame, better: Better, told: str = "ranked") -> pd.DataFrame:
     """Rank of each method by its mean, 1 for the best, and the interval of ranks that comparisons in pairs leave open.
 
     A method told to be farther from the truth than k others cannot be above rank k + 1, and one told to be nearer than
-    k of n cannot be below n - k: ``low`` and ``high``. All that is told is read from ``nearer``, so an interval is as
-    sure as the comparisons are together. Where each of the n - 1 that a method takes part in errs with probability
-    0.05 / (n - 1) at most (:func:`together`), the rank that endless seeds and cells would give it lies in its interval
-    with 95 %, by Bonferroni's inequality; where each errs with 5 %, as in tables of pairs, it does with less. Two
+    k of n cannot be below n - k: ``low`` and ``high``. An interval is as sure as the comparisons are together. Where
+    each of the n - 1 that a method takes part in errs with probability 0.05 / (n - 1) at most (:func:`together`), the
+    rank that endless seeds and cells would give it lies in its interval with 95 %, by Bonferroni's inequality. Two
     methods that nothing tells apart hold each other's ranks. Source: Mogstad, Romano, Shaikh and Wilhelm, Inference for
     Ranks, Review of Economic Studies 91 (2024), with Student's intervals for their bootstrap.
 
@@ -25,6 +24,8 @@ def ranks(pairs: pd.DataFrame, better: Better) -> pd.DataFrame:
     ----------
     pairs
         As from :func:`am.results.pairs.compare_pairs`, for one metric.
+    told
+        Column that names the nearer of two: ``ranked``, or ``nearer``, whose comparisons err with 5 % each.
 
     Returns
     -------
@@ -40,9 +41,9 @@ def ranks(pairs: pd.DataFrame, better: Better) -> pd.DataFrame:
         first = ahead(by, by, 0, 0, better)
         if first or ahead(0, 0, by, by, better):
             rank[both[first]] += 1
-        if row["nearer"] in both:
-            low[both[row["nearer"] == row["method"]]] += 1
-            high[row["nearer"]] -= 1
+        if row[told] in both:
+            low[both[row[told] == row["method"]]] += 1
+            high[row[told]] -= 1
     return pd.DataFrame([(m, rank[m], low[m], high[m]) for m in methods], columns=["method", "rank", "low", "high"])
 
 

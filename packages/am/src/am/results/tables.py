@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from am.results.direction import ahead, in_words
-from am.results.estimates import estimate
+from am.results.estimates import estimate, next_value
 from am.results.files import write_text
 from am.results.labels import Label, controls_first
 from am.results.numbers import interval, number, with_spread
@@ -222,9 +222,8 @@ _LEGEND = (
     "cannot be negative, they are intervals of the logarithm. Standard "
     "deviations tell their luck apart: between seeds; between draws of particles from the same weights, where there "
     "are several; and the standard error over shared cells. Controls bound the methods. The floor is the distance "
-    "of two samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean below "
-    "its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is marked (!) and is a bug until "
-    "explained.\n"
+    "of two samples of the truth at the same times and sizes, ± its standard deviation over repeats; a mean on "
+    "the better side of all that one more repeat would be with 95 % is marked (!) and is a bug until explained.\n"
 )
 
 
@@ -314,15 +313,16 @@ class _Floors:
 
 
 def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
-    """Mean, standard deviation and 95 % range over repeats; NaN where it was not measured at all of ``design``."""
+    """Mean and standard deviation, and where one more repeat falls; NaN where not all of ``design`` was measured."""
     matching = floor.merge(design, on=["time", "n_samples"])
     values = matching.groupby("seed")["value"]
     repeats = values.agg(_mean)[values.size() == len(design)]
+    low, high = next_value(repeats)
     return {
         "floor_mean": repeats.mean(),
         "floor_sd": repeats.std(),
-        "floor_low": repeats.quantile(0.025),
-        "floor_high": repeats.quantile(0.975),
+        "floor_low": low,
+        "floor_high": high,
         "floor_repeats": len(repeats),
     }
 

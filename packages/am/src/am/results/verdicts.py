@@ -100,7 +100,7 @@ RULE = (
     "lies within the margin: two one-sided tests at 2.5 %. It is better, or worse, where the whole interval lies "
     "beyond the margin on that side. Else we cannot say, and the row names the seeds that would be needed. One seed "
     "has no interval and decides nothing. The floor is the distance of two samples of the truth at the same times "
-    "and sizes; ours below its 2.5 % quantile, or above its 97.5 % quantile where higher is better, is a bug until "
+    "and sizes, whose interval holds one more such distance with 95 %; ours on the better side of it is a bug until "
     "explained."
 )
 HEADINGS = ("method", "metric", "experiment", "published", "ours", "floor", "controls", "verdict", "why", "warning")
@@ -351,9 +351,9 @@ def _warning(row: Row) -> str:
     if not ahead(row["mean"], row["mean"], row["floor_low"], row["floor_high"], row["better"]):
         return ""
     lower = row["better"] == "lower"
-    end, quantile = ("below", "2.5") if lower else ("above", "97.5")
+    end = "below" if lower else "above"
     limit = number(row["floor_low"] if lower else row["floor_high"], row["mean"])
-    return f"Ours is {end} the floor's {quantile} % quantile, {limit}: a bug until explained."
+    return f"Ours is {end} the floor's 95 % interval, which ends at {limit}: a bug until explained."
 
 
 def _controls(found: Mapping[tuple[str, str], Row], labels: Sequence[Label], metric: str) -> str:

@@ -28,7 +28,7 @@ from am.results.figures.training_losses import training_losses
 from am.results.figures.trajectories import trajectories
 from am.results.pairs import compare_pairs
 from am.results.provenance import Origin, origin
-from am.results.ranks import ranks, together
+from am.results.ranks import ranks
 from am.results.tables import summarise, summarise_times
 from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.runs import step_digest
@@ -134,12 +134,14 @@ def _bars(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[
 def _ranks(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
     labels, higher = experiment.labels(), experiment.data.evaluation.higher
     metrics, blocks, distances = _distances(experiment, inputs)
-    levels = 0.95, together(sum(not label.control for label in labels))
-    tables = [compare_pairs(experiment.name, metrics, labels, blocks, higher, level) for level in levels]
-    if any(pairs.empty for pairs in tables):
+    pairs = compare_pairs(experiment.name, metrics, labels, blocks, higher)
+    if pairs.empty:
         raise ConfigError("the figure 'ranks' needs two methods that were run, controls not counted")
     found = {
-        name: tuple(ranks(pairs[pairs["metric"] == name], "higher" if name in higher else "lower") for pairs in tables)
+        name: tuple(
+            ranks(pairs[pairs["metric"] == name], "higher" if name in higher else "lower", told)
+            for told in ("nearer", "ranked")
+        )
         for name in distances
     }
     figure = method_ranks({name: (each, both) for name, (each, both) in found.items()}, labels, distances)

@@ -27,9 +27,10 @@ Made by `am leaderboard` from the tables of `results/expected/`; a test compares
 is ranked by its leading metric, or by PSNR where each image has a truth; lower is better, unless it is said beside it.
 Two methods are compared by the same seeds on the same points, beyond the luck of both. A method's rank is one more than
 the number of methods that are nearer to the truth, to the number of methods that it is not nearer than, itself among
-them: those that cannot be told apart share ranks. One seed has no interval and no rank, controls bound the others and
-have none. NFE counts evaluations of the learned field for all samples together; costs are empty where metrics were
-committed without their provenance.
+them: those that cannot be told apart share ranks. All comparisons of a method hold together with 95 %, and so does its
+rank ([simulated](decisions/intervals.md)); tables of pairs tell more apart, where each comparison errs with 5 %. One
+seed has no interval and no rank, controls bound the others and have none. NFE counts evaluations of the learned field
+for all samples together; costs are empty where metrics were committed without their provenance.
 """
 _ACROSS = """## Across experiments
 
@@ -75,7 +76,7 @@ def ranked_by(table: pd.DataFrame) -> tuple[str, Better]:
     """The metric that ranks, and which way it is better: the first of the table, or PSNR where there is one.
 
     PSNR is of images that have a truth each. Distances between such predictions and these very images are far below
-    any floor, and tell a blurred image from a sharp one badly.
+    the mean of any floor, and tell a blurred image from a sharp one badly.
     """
     paired = table[table["metric"] == "psnr"]
     metric, better = (table if paired.empty else paired).iloc[0][["metric", "better"]]

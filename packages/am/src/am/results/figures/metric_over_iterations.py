@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from am.results.estimates import next_value
 from am.results.figures.metric_lines import draw_methods, panel, say_no_floor, scale
 from am.results.figures.style import FLOOR, looks, styled
 from am.results.labels import Label
@@ -52,7 +53,7 @@ def metric_over_iterations(
                 look = style[label.method]
                 axes.axhline(mine["value"].mean(), color=look.colour, linestyle=look.dash, label=label.title)
         if len(floor):
-            low, high = floor.groupby("seed")["value"].mean().quantile([0.025, 0.975])
+            low, high = next_value(floor.groupby("seed")["value"].mean())
             axes.axhspan(low, high, label="floor, 95 %", **FLOOR)
         else:
             say_no_floor(axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from am.results.estimates import next_value
 from am.results.figures.metric_lines import draw_methods, panel, say_no_floor, scale
 from am.results.figures.style import FLOOR, styled
 from am.results.labels import Label
@@ -22,7 +23,7 @@ def metric_over_time(
     quantity: str,
     time: str = "time $t$",
 ) -> Figure:
-    """Mean over seeds of each method (markers) and its seeds (thin), the floor's 95 % range as a band.
+    """Mean over seeds of each method (markers), its seeds (thin), and where one more repeat of the floor falls (band).
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def metric_over_time(
         draw_methods(axes, metrics, "time", labels)
         if len(floor):
             by_time = floor.groupby("time")["value"]
-            low, high = by_time.quantile(0.025), by_time.quantile(0.975)
+            low, high = by_time.agg(lambda of: next_value(of)[0]), by_time.agg(lambda of: next_value(of)[1])
             axes.fill_between(low.index, low, high, label="floor, 95 %", **FLOOR)
         else:
             say_no_floor(axes)
