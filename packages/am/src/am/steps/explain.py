@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from am.config import ConfigError, digest, read_yaml
 from am.data.raw import RAW
 from am.experiments import Project, ResolvedExperiment
-from am.results.figures.saving import origin_inside
+from am.results.figures.origins import origin_inside
 from am.results.provenance import (
     Asked,
     Origin,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from am.results.figures.style import styled
 from am.results.files import atomic
-from am.results.provenance import Origin, ProvenanceError, check_origin, parse_json, write_origin
+from am.results.provenance import Origin, write_origin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,26 +36,6 @@ def save_figure(figure: Figure, path: Path, made_of: Origin) -> None:
     with styled(), atomic(path) as temporary:
         figure.savefig(temporary, metadata=formats[path.suffix])
     write_origin(path, made_of)
-
-
-def origin_inside(path: Path) -> Origin | None:
-    """The origin that a PDF, PNG or GIF written here carries inside; None in any other file."""
-    text: str | bytes | None = None
-    try:
-        if path.suffix == ".pdf":
-            found = re.search(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
-            text = re.sub(rb"\\(.)", rb"\1", found[1]) if found else None
-        elif path.suffix in (".png", ".gif"):
-            from PIL import Image
-
-            with Image.open(path) as image:
-                text = image.info.get("Provenance" if path.suffix == ".png" else "comment")
-    except Exception:  # Pillow raises many kinds for files that are broken
-        return None
-    try:
-        return None if text is None else check_origin(parse_json(text, path), path)
-    except ProvenanceError:  # the words of another program
-        return None
 
 
 def save_animation(frames: Sequence[Image], milliseconds: int, path: Path, made_of: Origin) -> None:
