@@ -76,6 +76,21 @@ def test_groups_are_fitted_as_each_would_be_alone(fit: Any, tmp_path: Path) -> N
     assert (quality["pushed"] < quality["no_dynamics"]).all()
 
 
+def test_groups_share_the_unit_of_time_and_its_start(fit: Any, tmp_path: Path) -> None:
+    """One group is told in hours and the other in days: velocities in the copy are all per hour, from the same hour."""
+    table = conditions()
+    hours = (24 * table.obs["day"]).map("{}h".format)
+    table.obs["day"] = hours.where(table.obs["condition"] == "wt", (1 + table.obs["day"]).map("{}d".format))
+    table.write_h5ad(tmp_path / "my.h5ad")
+    assert fit("--group-key", "condition").code == 0
+    found = speeds(tmp_path / "out" / "my_am.h5ad")
+    for name, speed in SPEED.items():
+        assert found[name] == pytest.approx(speed / 24, rel=0.2)
+        settings = read_yaml(tmp_path / "out" / name / "settings.yaml")
+        assert settings["time_unit"] == "hours"
+        assert settings["units"]["intervals"][0]["from"] == (0 if name == "wt" else 24)
+
+
 def test_explain_finds_the_figures_of_all_groups(fit: Any, am: Any, tmp_path: Path) -> None:
     assert fit("--group-key", "condition", iterations=2).code == 0
     told = am("explain", tmp_path / "out")

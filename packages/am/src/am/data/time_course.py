@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,44 @@ class TimeCourse:
         return np.unique(self.time)
 
 
+def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = None) -> Times:
+    """Times of cells in one unit and from one moment on, so that groups of these cells can be compared.
+
+    Parameters
+    ----------
+    time_key
+        Column of ``obs``: numbers, or words that :func:`am.data.times.read_times` understands.
+    rows
+        (n,) which of the cells have a time; all when None.
+
+    Returns
+    -------
+    For all n cells of the file; NaN where ``rows`` is false.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or one of these cells has no time that is understood.
+    """
+    with reading(path) as file:
+        column = column_of(file, time_key, len(file.cell_names()))
+    what = f"{path}: the column '{time_key}' of obs"
+    chosen = np.ones(len(column), bool) if rows is None else rows
+    told = read_times(column[chosen].reset_index(drop=True), time_key, what)
+    if told.unit is not None:
+        log.info("%s is read in %s", what, told.unit)
+    values = np.full(len(column), np.nan)
+    values[chosen] = told.values
+    return replace(told, values=values)
+
+
 def read_time_course(
-    path: Path, time_key: str, basis: str, dimensions: int | None = None, rows: NDArray[np.bool_] | None = None
+    path: Path,
+    time_key: str,
+    basis: str,
+    dimensions: int | None = None,
+    rows: NDArray[np.bool_] | None = None,
+    told: Times | None = None,
 ) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
@@ -73,6 +109,8 @@ def read_time_course(
         Leading components to use; all when None.
     rows
         (n,) which of the cells to keep; all when None.
+    told
+        Times of the cells as from :func:`read_cell_times`; read for ``rows`` alone when None.
 
     Raises
     ------
@@ -89,7 +127,6 @@ def read_time_course(
                 f"{path}: {(names == name).sum()} cells are called '{name}'; adata.obs_names_make_unique() tells them "
                 "apart"
             )
-        column = column_of(file, time_key, len(names))
         keys = file.embeddings()
         key = basis if basis in keys else f"X_{basis}"
         embedding = file.embedding(key) if key in keys else None
@@ -98,10 +135,10 @@ def read_time_course(
     if embedding is None:
         has = ", ".join(sorted(keys)) or "none: try scanpy.pp.pca"
         raise DataError(f"{path}: obsm has no '{basis}'; it has: {has}")
-    if rows is not None:
-        names, column = names[rows], column[rows].reset_index(drop=True)
     what = f"{path}: the column '{time_key}' of obs"
-    told = read_times(column, time_key, what)
+    told = told or read_cell_times(path, time_key, rows)
+    if rows is not None:
+        names, told = names[rows], replace(told, values=told.values[rows])
     times, counts = np.unique(told.values, return_counts=True)
     if len(times) < 2:
         raise DataError(
@@ -109,8 +146,6 @@ def read_time_course(
         )
     if counts.min() < FEWEST:
         raise DataError(f"{path}: {_too_few(told, times, counts, time_key)}")
-    if told.unit is not None:
-        log.info("%s is read in %s", what, told.unit)
     _check_times(times, what)
     x = _components(embedding, rows, len(names), dimensions, f"{path}: {key}")
     found = None if velocity is None else _arrows(velocity, rows, x, f"{path}: {arrows}")

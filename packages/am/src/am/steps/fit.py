@@ -274,6 +274,8 @@ class _Run:
 
     def done(self, state: Path, fabric: Fabric, checkpoint_seconds: float) -> _Done:
         """Train, and move every cell."""
+        if self.part.name is not None:
+            log.info("%s: %d cells", self.part.name, len(self.part.course.x))
         fitting = _Fitting(self.learner, fabric, state, self.digest, checkpoint_seconds)
         network, trained = fitting.train(self.path, self.key)
         models = {"": trained}

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
+
 from am import plugins
 from am.config import ConfigError, merge, read_yaml
 from am.data.choice import Rows, choose, groups, populations
 from am.data.snapshots import DataError
-from am.data.time_course import TimeCourse, read_time_course
+from am.data.time_course import TimeCourse, read_cell_times, read_time_course
 from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.results.provenance import file_sha256
 from am.runs import build_method
@@ -158,11 +160,14 @@ def read_inputs(
     rows = choose(source, conditions)
     parts: list[Part] = []
     chosen_by: list[tuple[str | None, Rows | None]] = [(None, rows)]
+    times = None
     if group_key is not None:
-        chosen_by = [*groups(source, group_key, rows).items()]
+        found = groups(source, group_key, rows)
+        chosen_by = [*found.items()]
+        times = read_cell_times(source, time_key, np.logical_or.reduce([*found.values()]))  # in one unit for all groups
     for name, chosen in chosen_by:
         try:
-            course = read_time_course(source, time_key, basis, dimensions, chosen)
+            course = read_time_course(source, time_key, basis, dimensions, chosen, times)
         except DataError as error:
             if name is None:
                 raise
