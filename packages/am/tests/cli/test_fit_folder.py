@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from anndata import AnnData, read_h5ad
 
-from am.config import read_yaml, write_yaml
+from am.config import digest, read_yaml, write_yaml
 from am.methods.am import ActionMatching
+from am.steps.fit_folder import STATE
 
 SMALL = {"potential": {"width": 8, "depth": 2}, "training": {"batch_size": 16, "boundary_batch_size": 16}}
 
@@ -200,6 +201,36 @@ def test_a_record_that_is_broken_protects_what_is_there(fit: Any, tmp_path: Path
     before = content(tmp_path / "my_am")
     assert "it is there, and am fit did not write it" in fit("--overwrite").sentence
     assert content(tmp_path / "my_am") == before
+
+
+@pytest.mark.parametrize("names", ["../precious.txt", "/precious.txt", 5, None])
+def test_a_list_of_half_written_files_names_nothing_outside_of_the_folder(
+    fit: Any, tmp_path: Path, names: object
+) -> None:
+    """The list is what a killed fit leaves, in a folder that may come from anybody."""
+    precious, out = tmp_path / "precious.txt", tmp_path / "out"
+    precious.write_text("mine")
+    assert fit("--out", out).code == 0
+    listed = [str(path.relative_to(out)) for path in out.iterdir()]
+    if names == "/precious.txt":
+        names = str(precious)
+    (out / STATE).mkdir()
+    (out / STATE / "writing.json").write_text(json.dumps([*listed, names]))
+    assert fit("--out", out).code == 0
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("groups", [[1], {"a": 1}], ids=str)
+def test_groups_that_are_none_are_not_followed(fit: Any, tmp_path: Path, groups: object) -> None:
+    """Even where the record was made to agree with them."""
+    out = tmp_path / "out"
+    assert fit("--out", out).code == 0
+    settings = read_yaml(out / "settings.yaml") | {"groups": groups}
+    write_yaml(settings, out / "settings.yaml")
+    record = json.loads((out / "provenance.json").read_text())
+    record["config_sha256"] = digest({key: value for key, value in settings.items() if key != "units"})
+    (out / "provenance.json").write_text(json.dumps(record))
+    assert "it holds a fit with other settings (groups" in fit("--out", out).sentence
 
 
 def test_a_zarr_store_in_a_zip_gives_its_name_without_endings(am: Any, tmp_path: Path, fit: Any) -> None:

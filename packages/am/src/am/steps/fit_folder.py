@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from am.config import ConfigError, digest, read_yaml
 from am.results.files import WriteError, remove_folder, write_text
-from am.results.provenance import Provenance, ProvenanceError, file_sha256, read_provenance, sidecar
+from am.results.provenance import Provenance, ProvenanceError, file_sha256, read_json, read_provenance, sidecar
 
 STATE = ".am-fit-state"
 """Holds what training needs to go on, a lock, and while results are written the names of all files concerned."""
@@ -110,11 +110,14 @@ class FitFolder:
         return self.state / "writing.json"
 
     def _half_written(self) -> set[Path]:
-        """Files of a fit that was killed while it wrote them."""
+        """Files of a fit that was killed while it wrote them; none where the list is not one that this class wrote."""
         try:
-            return {self.out / name for name in json.loads(self._journal.read_text(encoding="utf-8"))}
-        except (OSError, ValueError):
+            names = read_json(self._journal)
+        except ProvenanceError:
             return set()
+        if not isinstance(names, list) or not all(isinstance(name, str) and _is_below(name) for name in names):
+            return set()
+        return {self.out / name for name in names}
 
     def _other(self) -> str | None:
         """In words, how the fit that is there differs from this one."""
@@ -127,6 +130,12 @@ class FitFolder:
         if self.data not in read_provenance(self.out / RECORD)["data"].values():
             return "to another version of this file"
         return None
+
+
+def _is_below(name: str) -> bool:
+    """Whether a file lies in the folder, or in one of a group there."""
+    parts = Path(name).parts
+    return 1 <= len(parts) <= 2 and not Path(name).is_absolute() and ".." not in parts
 
 
 def _locked(file: IO[str], path: Path) -> bool:
@@ -148,8 +157,9 @@ def _written(out: Path) -> dict[Path, str | None]:
     files: dict[Path, str | None] = {out / name: sha256 for name, sha256 in record.get("files", {}).items()}
     files |= {sidecar(path): None for path in files if path.suffix in (".pdf", ".png")}
     files |= {out / SETTINGS: None, out / RECORD: None}
-    for name in read_yaml(out / SETTINGS).get("groups", {}).values():
-        if Path(name).name == name:
+    groups = read_yaml(out / SETTINGS).get("groups")
+    for name in groups.values() if isinstance(groups, Mapping) else ():
+        if isinstance(name, str) and name and Path(name).name == name:
             files |= _written(out / name)
     return files
 
