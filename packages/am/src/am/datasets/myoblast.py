@@ -14,7 +14,10 @@ from am.datasets.cells import CellDataset, Cells, Floats, SplitSettings, split
 
 HOURS = (0, 24, 48, 72)
 FILE = Path(__file__).with_suffix(".h5ad")
-"""Log expression of 500 genes; `myoblast.md` beside it says where it comes from."""
+"""Log expression of 500 genes; `myoblast.md` beside it says where it comes from.
+
+:meta hide-value:
+"""
 SHA256 = "d3c29597d54a561427a6b787b208e8cb9b3db6ef4027c04ad25fd92e91d6c261"  # so that the code's digest covers the data
 
 
