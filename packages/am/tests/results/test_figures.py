@@ -378,6 +378,16 @@ def test_the_animation_is_small_loops_and_moves(files: list[Path]) -> None:
     assert (frames[0][:3, :3] == 255).all()  # a small palette must not tint the paper
 
 
+def test_an_animation_of_one_plane_fits_a_screen_with_all_methods() -> None:
+    """A row for each of a dozen methods was seven thousand pixels high."""
+    models = [(f"a method with a rather long name, {k}", cloud(200, d=2, seed=k)) for k in range(12)]
+    frame, *_ = animation(cloud(200, d=2), models, "xy")
+    assert frame.height < 1.5 * frame.width
+    (frame, *_), (three, *_) = (animation(cloud(200, d=d), [("AM", cloud(200, d=d))], "xyz"[:d]) for d in (2, 3))
+    assert frame.width == three.width == 675
+    assert frame.height < 675
+
+
 def test_the_same_content_gives_the_same_bytes_on_any_day_and_for_any_user(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nsavefig.dpi: 40\naxes.facecolor: red\n")
     script = f"""

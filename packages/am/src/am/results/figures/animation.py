@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from am.results.figures.planes import Planes, Population, Sheet, blank_where_empty, draw_scale, name_block
+from am.results.figures.planes import Planes, Population, Sheet, blank_where_empty, draw_scale, name_above, name_block
 from am.results.figures.style import styled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ABREAST = 4
+"""Blocks of one plane in a row, at most."""
 _COLOURS = 128
 _DPI = 100
 
@@ -26,6 +28,8 @@ def animation(
 ) -> list[Image]:
     """2-D histograms on the coordinate planes, a frame for each time of ``truth``: a row a block, a column a plane.
 
+    Points with two coordinates have one plane: their blocks stand side by side, :data:`ABREAST` in a row.
+
     The parameters are those of :func:`am.results.figures.histograms.histograms`. The frames share one
     small palette, which keeps the file small.
     """
@@ -37,18 +41,28 @@ def animation(
     blocks = [("truth", truth), *models]
     frames = []
     with styled():
-        sheet = Sheet(len(blocks), 1, len(planes.pairs), gap=0.6, block_gap=0.45, top=0.35)
+        one_plane, wide = len(planes.pairs) == 1, len(planes.pairs)
+        across = min(ABREAST, len(blocks)) if one_plane else wide
+        head = 0.3 * one_plane
+        sheet = Sheet(-(-len(blocks) * wide // across), 1, across, gap=0.6, block_gap=0.45 + head, top=0.35 + head)
         figure, panels, bar = sheet.figure()
+        there = panels.ravel()
+        for axes in there[len(blocks) * wide :]:
+            axes.remove()
         figure.set_dpi(_DPI)
         canvas = FigureCanvasAgg(figure)
         artists = []
-        for (title, samples), ((*row,),) in zip(blocks, panels, strict=True):
+        for k, (title, samples) in enumerate(blocks):
+            row = there[k * wide : (k + 1) * wide]
             densities, notes = planes.densities(samples, times[0]), planes.outside(samples, times[0])
             for axes, (i, j), density, note in zip(row, planes.pairs, densities, notes, strict=True):
                 artists.append(planes.draw(axes, density, note))
                 ends = [f"{planes.columns[k]}{f' ({unit})' if unit else ''}" for k in (i, j)]
                 axes.set(xlabel=ends[0], ylabel=ends[1])
-            name_block(figure, row, title)
+            if one_plane:
+                name_above(row[0], title)
+            else:
+                name_block(figure, row, title)
         draw_scale(figure, bar, artists[0][0])
         clock = figure.text(0.5, 1 - 0.08 / figure.get_figheight(), "", ha="center", va="top", fontsize=9)
         for moment in times:

@@ -197,6 +197,12 @@ def name_block(figure: Figure, block: Iterable[Axes], title: str) -> None:
     )
 
 
+def name_above(axes: Axes, title: str) -> None:
+    """Write ``title`` above a panel; a long one in two lines."""
+    words, size = _fitted(title, 8, axes.get_window_extent().width / axes.figure.dpi)
+    axes.set_title(words, loc="center", weight="bold", fontsize=size)
+
+
 def name_plane(axes: Axes, across: str, up: str) -> None:
     """Write beside a panel which coordinates it shows."""
     words, size = _fitted(f"{up} over {across}", 7, axes.get_window_extent().height / axes.figure.dpi)
