@@ -61,8 +61,10 @@ def methods() -> None:
 
 @app.command()
 def fit(
-    file: Annotated[Path, typer.Argument(help="An .h5ad; it is left as it is.", show_default=False)],
-    time_key: Annotated[str, typer.Option(help="Column of obs with the time of each cell, as numbers.")],
+    file: Annotated[Path, typer.Argument(help="An .h5ad or a Zarr store; it is left as it is.", show_default=False)],
+    time_key: Annotated[
+        str, typer.Option(help="Column of obs with the time of each cell: numbers, or words such as day 2, 48h, E8.5.")
+    ],
     basis: Annotated[str, typer.Option(help="Key of obsm to learn in; X_ may be left out.")] = "X_pca",
     method: Annotated[str, typer.Option(help="One of `am methods` that learns from snapshots.")] = "am",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, training and sampling.")] = 0,
@@ -83,8 +85,8 @@ def fit(
         Literal["optimal", "unbalanced", "independent"] | None,
         typer.Option(
             help="How cells of neighbouring times are joined: optimal (optimal transport), unbalanced (the same, where "
-            "cells may also multiply and die) or independent (any two); unbalanced for uam and optimal for others when "
-            "left out."
+            "cells may also multiply and die) or independent (any two). When left out: unbalanced for uam and "
+            "uam_closed, optimal for others."
         ),
     ] = None,
     relaxation: Annotated[
@@ -559,7 +561,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # which tells how it makes a PDF smaller
     try:
-        app()
+        app(prog_name="am")  # click would call it after the module that was started
     except SystemExit as end:
         # Typer ends so after Ctrl-C, without a word.
         if end.code == 130 and os.environ.get("LOCAL_RANK", "0") == "0":

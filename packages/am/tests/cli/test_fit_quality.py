@@ -20,6 +20,7 @@ from am.data.samples import Samples
 from am.methods.contract import Prediction
 from am.metrics.energy import energy_distance
 from am.results.figures.trajectories import trajectories
+from am.steps.fit_inputs import read_inputs
 from am.steps.fit_quality import SPLITS, Interval, Weights, failures, intervals, summary, table, too_few
 
 CPU = torch.device("cpu")
@@ -189,6 +190,15 @@ def test_who_descends_from_few_cells_is_told_so(am: Any, tmp_path: Path) -> None
     assert (quality["effective_cells"] < 20).all(), quality
     assert "the weights of 200 cells are worth" in told.out
     assert "(effective sample size, below a tenth): do not interpret the weights" in told.out
+
+
+@pytest.mark.parametrize("form", ["", "_closed"])
+def test_forms_of_one_method_start_from_the_same_settings(tmp_path: Path, form: str) -> None:
+    """How an action is found does not change which settings suit cells."""
+    growing().write_h5ad(tmp_path / "my.h5ad")
+    uam, eam = (read_inputs(tmp_path / "my.h5ad", "day", "pca", f"{name}{form}") for name in ("uam", "eam"))
+    assert (uam.about()["settings"]["growth"], uam.coupling) == (0.05, "unbalanced")
+    assert (eam.about()["settings"]["sigma"], eam.coupling) == (0.1, "optimal")
 
 
 def test_coupling_and_relaxation_are_reached(fit: Any, tmp_path: Path) -> None:

@@ -23,9 +23,14 @@ from am.runs import build_method
 if TYPE_CHECKING:
     from am.marginals.snapshots import Coupling, Masses
 
-_OWN: dict[str, dict[str, Any]] = {"uam": {"growth": 0.05}, "eam": {"sigma": 0.1}}
+_OWN: dict[str, dict[str, Any]] = {
+    "uam": {"growth": 0.05},
+    "uam_closed": {"growth": 0.05},
+    "eam": {"sigma": 0.1},
+    "eam_closed": {"sigma": 0.1},
+}
 """Settings of methods that suit cells in units of their spread and of learning time, which the library's do not."""
-_OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced"}
+_OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced", "uam_closed": "unbalanced"}
 """Of methods that explain growth: a plan that moves all mass leaves none to explain."""
 
 
