@@ -137,6 +137,22 @@ def test_a_table_that_is_not_as_recorded_is_left_out_with_a_sentence(am: Any, pa
     assert "0.123" not in text
 
 
+def test_a_run_that_failed_is_shown_as_failed_with_its_reason(am: Any, page: Path) -> None:
+    """One that left no seed, and one whose other seeds have a mean."""
+    file = page.parent / "results/tiny/tables/tiny.csv"
+    table = pd.read_csv(file).assign(failed=["seed 0: <killed>; seed 1: <killed>", "seed 2: disk full", ""])
+    table.loc[0, ["mean", "low", "high"]] = np.nan
+    table.loc[0, "seeds"] = 0
+    write_recorded(table, file)
+    assert report(am, page).code == 0
+    words = re.sub(r"</?span[^>]*>", "", page.read_text())
+    (shown,) = re.findall(r"<td>AM &lt;b&gt;</td><td[^>]*>([^<]*)</td>", words)
+    assert shown == "failed"
+    assert "<strong>failed</strong>: AM &lt;b&gt;, seed 0: &lt;killed&gt;; seed 1: &lt;killed&gt;</p>" in words
+    assert "<strong>failed</strong>: rival, seed 2: disk full</p>" in words
+    assert words.count("<strong>failed</strong>") == 2
+
+
 def test_what_is_not_asked_for_is_no_part_of_it(am: Any, page: Path) -> None:
     runs = page.parent / "results/tiny/tiny"
     for left in ("am/seed5", "gone/seed0"):

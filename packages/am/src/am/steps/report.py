@@ -126,20 +126,24 @@ def _verdicts(verdicts: pd.DataFrame) -> str:
 
 
 def _summary(rows: pd.DataFrame) -> str:
+    """The table of a metric, and a line for each method with a run that failed."""
     head = ["method", "mean [95 % interval]", "seeds", "floor", "NFE", "training s", "sampling s"]
-    return _table(
-        head,
-        [
+    lines, failed = [], ""
+    for row in rows.to_dict("records"):
+        why = _shown(row.get("failed"))
+        ours = interval(row["mean"], row["low"], row["high"], row["seeds"])
+        lines.append(
             [
                 f"control: {row['title']}" if row["control"] else row["title"],
-                (row["mean"], interval(row["mean"], row["low"], row["high"], row["seeds"])),
+                (row["mean"], "failed" if why and not row["seeds"] else ours),
                 (row["seeds"], str(row["seeds"])),
                 (row["floor_mean"], with_spread(row["floor_mean"], row["floor_sd"])),
                 *((row[cost], number(row[cost])) for cost in ("nfe", "train_seconds", "sample_seconds")),
             ]
-            for row in rows.to_dict("records")
-        ],
-    )
+        )
+        if why:
+            failed += f"<p><strong>failed</strong>: {in_html(row['title'])}, {in_html(why)}</p>\n"
+    return _table(head, lines) + failed
 
 
 def _figure(figure: Path, caption: str) -> str:
