@@ -116,7 +116,7 @@ def test_a_mistake_of_the_user_is_one_line_and_an_error_of_ours_a_traceback(tmp_
     "error", [ValueError("v"), RuntimeError("r"), OSError(5, "io"), KeyError("k"), MemoryError(), RecursionError()]
 )
 def test_errors_that_are_not_sentences_of_ours_are_raised(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -128,7 +128,7 @@ def test_errors_that_are_not_sentences_of_ours_are_raised(monkeypatch: pytest.Mo
 def test_a_sentence_is_one_line_whatever_it_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise ConfigError("the key 'a\nb' is unknown\r\nhere")
 
     monkeypatch.setattr(cli, "app", fail)
@@ -141,7 +141,7 @@ def test_a_sentence_is_one_line_whatever_it_names(
 def test_processes_that_were_started_by_the_first_leave_the_word_to_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise ConfigError("no")
 
     monkeypatch.setattr(cli, "app", fail)
