@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ def test_who_pools_conditions_is_told(
     assert (sentence in caplog.text) == warns
 
 
+def test_cells_without_a_group_are_counted(fit: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = conditions()
+    table.obs.loc[table.obs_names[:2], "condition"] = None
+    table.write_h5ad(tmp_path / "my.h5ad")
+    assert fit("--group-key", "condition", iterations=2).code == 0
+    assert "2 of 240 cells have no 'condition': they are in no group" in caplog.text
+    assert np.isnan(read_h5ad(tmp_path / "out" / "my_am.h5ad").obsm["X_am_velocity"][:2]).all()
+
+
 def test_a_column_whose_values_are_times_is_no_hint(fit: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Batches that each hold one time alone cannot be fitted apart."""
     table = conditions()
@@ -126,6 +136,7 @@ def test_values_with_signs_have_folders_of_their_own(fit: Any, tmp_path: Path) -
     assert fit("--group-key", "dish", iterations=2).code == 0
     groups = read_yaml(tmp_path / "out" / "settings.yaml")["groups"]
     assert groups.keys() == {"ko/1", "wt/0"}
+    assert json.loads(read_h5ad(tmp_path / "out" / "my_am.h5ad").uns["am"]["groups"]) == groups
     for folder in groups.values():
         assert (tmp_path / "out" / folder / "model.safetensors").parent.parent == tmp_path / "out"
         assert (tmp_path / "out" / folder / "model.safetensors").is_file()

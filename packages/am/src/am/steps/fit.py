@@ -132,6 +132,8 @@ def fit(
             "settings": inputs.about()["settings"],
             "units": units_of if inputs.group_key else units_of[""],
             "provenance": record,
+            # Names of groups may hold slashes, which HDF5 would take for groups of its own.
+            **({"groups": told["groups"]} if "groups" in told else {}),
         }
         told |= {name: json.dumps(value) for name, value in beside.items()}
         before = _stamp(inputs.source)

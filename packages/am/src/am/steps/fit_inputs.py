@@ -16,6 +16,7 @@ from am.config import ConfigError, merge, read_yaml
 from am.data.choice import Rows, choose, groups, populations
 from am.data.snapshots import DataError
 from am.data.time_course import TimeCourse, read_cell_times, read_time_course
+from am.data.times import Times
 from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.results.provenance import file_sha256
 from am.runs import build_method
@@ -67,7 +68,7 @@ class Inputs:
     group_key: str | None
     parts: Sequence[Part]
     hint: str | None
-    """A sentence on populations that are fitted as one."""
+    """A sentence on populations that are fitted as one, or on cells that are in no group."""
 
     @property
     def name(self) -> str:
@@ -165,11 +166,16 @@ def read_inputs(
     rows = choose(source, conditions)
     parts: list[Part] = []
     chosen_by: list[tuple[str | None, Rows | None]] = [(None, rows)]
-    times = None
+    times: Times | None = None
+    hint: str | None = None
     if group_key is not None:
         found = groups(source, group_key, rows)
         chosen_by = [*found.items()]
-        times = read_cell_times(source, time_key, np.logical_or.reduce([*found.values()]))  # in one unit for all groups
+        grouped = np.logical_or.reduce([*found.values()])
+        times = read_cell_times(source, time_key, grouped)  # in one unit for all groups
+        cells = len(grouped) if rows is None else int(rows.sum())
+        if alone := cells - int(grouped.sum()):
+            hint = f"{alone} of {cells} cells have no '{group_key}': they are in no group, and nothing is told of them"
     for name, chosen in chosen_by:
         try:
             course = read_time_course(source, time_key, basis, dimensions, chosen, times)
@@ -182,7 +188,6 @@ def read_inputs(
         if _folder(name) in {part.folder for part in parts}:
             raise DataError(f"{source}: two values of '{group_key}' give the folder '{_folder(name)}'; rename one")
         parts.append(Part(name, _folder(name), chosen, course))
-    hint = None
     if group_key is None and (column := populations(source, time_key)) and column not in conditions:
         hint = (
             f"all cells are fitted as one population, whatever their '{column}'; --group-key {column} fits each apart, "
