@@ -87,7 +87,7 @@ def test_a_folder_in_which_something_was_touched_fails_and_says_what(project: Pa
     told = am("explain", RESULTS)
     assert told.code == 1
     lines = dict(line.split(": ", 1) for line in told.out.splitlines()[:-1])
-    assert lines[table].startswith(f"{table} is edited: it is not the file that was written")
+    assert lines[table].startswith("edited: it is not the file that was written")
     assert lines[figure] == "nothing tells where it comes from"
     assert lines[f"{RESULTS}/tables/atom.md"] == "as it was recorded"
     assert am("explain", "config").err.startswith("am: config: there is no figure, table or verdict below it")
@@ -321,7 +321,7 @@ def test_a_folder_that_am_fit_wrote_is_explained(project: Path, am: Any) -> None
     Path("fitted/trajectories.png").unlink()
     told = am("explain", "fitted")
     assert told.code == 1
-    assert "fitted/trajectories.png is missing" in told.out
+    assert "fitted/trajectories.png: missing: there is no such file" in told.out
 
 
 def test_what_am_review_makes_of_committed_metrics_is_as_recorded(

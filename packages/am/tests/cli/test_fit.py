@@ -534,7 +534,7 @@ def as_a_frame_of_words(table: AnnData) -> None:
 REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
     ("no column", rename_column, (), "my.h5ad: obs has no column 'day'; it has: batch, note, hour"),
     ("one time", put(lambda _: 3), (), "all 60 cells have the time 3; two time points are the least"),
-    ("few cells", put(lambda t: [9, *t.obs["day"][1:]]), (), "the time 9 has 1 cells; 10 are the least"),
+    ("few cells", put(lambda t: [9, *t.obs["day"][1:]]), (), "the time 9 has 1 cell; 10 are the least"),
     (
         "words",
         put(lambda t: pd.Categorical([f"stage {day}" for day in t.obs["day"]])),

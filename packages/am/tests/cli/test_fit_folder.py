@@ -84,7 +84,7 @@ def test_a_fit_to_other_cells_is_another_fit(fit: Any, tmp_path: Path) -> None:
     assert fit().code == 0
     before = content(tmp_path / "my_am")
     cells(seed=1).write_h5ad(tmp_path / "my.h5ad")
-    assert "my_am: it holds a fit to another version of this file" in fit().sentence
+    assert "my_am: it holds a fit to other cells (my.h5ad with sha256 " in fit().sentence
     assert content(tmp_path / "my_am") == before
 
 

@@ -207,11 +207,12 @@ def _too_few(told: Times, times: Floats, counts: NDArray[np.int64], key: str) ->
     words = told.words[float(times[few])]
     neighbour = told.words[float(times[few - 1 if few else 1])][0]
     these = f"{column} == {words[0]!r}" if len(words) == 1 else f"{column}.isin({words!r})"
+    fewest = f"{counts[few]} cells" if counts[few] > 1 else "1 cell"
     others = int((counts < FEWEST).sum()) - 1
     more = f", and {others} more have too few" if others else ""
     return (
-        f"the time {_word(told, times[few])} has {counts[few]} cells; {FEWEST} are the least{more}: merge it with a "
-        f"neighbour, adata.obs.loc[{these}, {key!r}] = {neighbour!r}, or drop it, adata = adata[~({these})].copy()"
+        f"the time {_word(told, times[few])} has {fewest}; {FEWEST} are the least{more}: merge it with a neighbour, "
+        f"adata.obs.loc[{these}, {key!r}] = {neighbour!r}, or drop it, adata = adata[~({these})].copy()"
     )
 
 

@@ -128,7 +128,8 @@ def explain_all(folder: Path) -> dict[Path, str]:
     said: dict[Path, str] = {}
     for path in sorted(shown):
         root = explainer.node(path)
-        said[path] = "; ".join(root.told()) if root.record else "nothing tells where it comes from"
+        told = (sentence.removeprefix(f"{_shown(path)} is ") for sentence in root.told())
+        said[path] = "; ".join(told) if root.record else "nothing tells where it comes from"
     return said
 
 

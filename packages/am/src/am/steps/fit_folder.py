@@ -127,8 +127,9 @@ class FitFolder:
             names = [name for name in {**now, **then} if then.get(name) != now.get(name)]
             shown = ", ".join(f"{name} {then.get(name, 'not set')}" for name in names[:3])
             return f"with other settings ({shown}{', ...' if len(names) > 3 else ''})"
-        if self.data not in read_provenance(self.out / RECORD)["data"].values():
-            return "to another version of this file"
+        data = read_provenance(self.out / RECORD)["data"]
+        if self.data not in data.values():
+            return f"to other cells ({', '.join(f'{name} with sha256 {sha256[:12]}' for name, sha256 in data.items())})"
         return None
 
 
