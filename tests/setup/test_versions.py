@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from am.extras import EXTRAS
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "packages/am"
 PYTHON = "3.11"
@@ -23,6 +25,8 @@ PYTHON = "3.11"
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 # What the channels have in older versions only, with the newest that their pages listed in mid 2026.
 OLD_ON_CONDA = {"torchdiffeq": "0.2.2", "geomloss": "0.2.6"}
+# What the library declares and does not import itself, with what does so for it.
+BACK_ENDS = {"tensorboard": "torch.utils.tensorboard, which writes its events"}
 # Parts of the conda environment that are no requirement of the project.
 CONDA_ALONE = {"python", "pip"}
 
@@ -95,31 +99,64 @@ def test_no_file_names_the_host_of_a_package_registry() -> None:
     assert found == set()
 
 
-def declared() -> dict[str, Requirement]:
-    """Dependencies in the library's own pyproject.toml."""
+def declared() -> dict[str, list[Requirement]]:
+    """What the library's own pyproject.toml asks for: core under no name, and each extra but ``all``."""
     project = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]
-    return {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"])}
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {name: list(map(Requirement, group)) for name, group in groups.items() if name != "all"}
 
 
-def test_lock_meets_what_the_library_declares(wanted: dict[str, Requirement], locked: dict[str, Version]) -> None:
-    assert declared().keys() <= wanted.keys()
-    assert {str(r) for name, r in declared().items() if locked[name] not in r.specifier} == set()
+def every_declared() -> dict[str, Requirement]:
+    found: dict[str, Requirement] = {}
+    for group in declared().values():
+        for requirement in group:
+            name = canonicalize_name(requirement.name)
+            assert str(found.setdefault(name, requirement)) == str(requirement), f"{name} has two bounds"
+    return found
 
 
-def test_library_declares_what_it_imports() -> None:
-    distributions = packages_distributions()
-    imported: set[str] = set()
+def imported() -> set[str]:
+    """Modules of others that the library imports anywhere."""
+    modules: set[str] = set()
     for path in (LIBRARY / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                imported.add(node.module.partition(".")[0])
-    foreign = imported - sys.stdlib_module_names - {"am"}
-    known = declared().keys()
-    assert {
-        module for module in foreign if not {canonicalize_name(d) for d in distributions.get(module, [])} & known
-    } == set()
+                modules.add(node.module.partition(".")[0])
+    return modules - sys.stdlib_module_names - {"am"}
+
+
+def test_lock_meets_all_that_the_library_declares(wanted: dict[str, Requirement], locked: dict[str, Version]) -> None:
+    """Core and every extra: so the environment of the project, which is made from the lock, has them all."""
+    assert every_declared().keys() <= wanted.keys()
+    assert {str(r) for name, r in every_declared().items() if locked[name] not in r.specifier} == set()
+
+
+def test_library_declares_what_it_imports_and_imports_what_it_declares() -> None:
+    distributions = packages_distributions()
+    packages = {module: set(map(canonicalize_name, distributions.get(module, []))) for module in imported()}
+    known = every_declared().keys()
+    assert {module for module, names in packages.items() if not names & known} == set()
+    assert known - set().union(*packages.values()) == BACK_ENDS.keys()
+
+
+def test_extras_are_those_that_messages_name() -> None:
+    extras = {name: [r.name for r in group] for name, group in declared().items() if name}
+    assert extras == {name: list(packages) for name, packages in EXTRAS.items()}
+    project = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]
+    (everything,) = map(Requirement, project["optional-dependencies"]["all"])
+    assert (everything.name, everything.extras) == (project["name"], extras.keys())
+    core = {r.name for r in declared()[""]}
+    assert {package for packages in extras.values() for package in packages} & core == set()
+
+
+def test_page_says_what_each_extra_is_for() -> None:
+    page = (LIBRARY / "README.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page.partition("## Extras")[2].partition("\n## ")[0], re.MULTILINE) == [
+        *EXTRAS,
+        "all",
+    ]
 
 
 def test_citation_names_the_version_and_licence_of_the_library() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from am.config import ConfigError
     from am.data.snapshots import DataError
     from am.dynamics.trajectory import DynamicsError
+    from am.extras import MissingExtraError
     from am.marginals.gaussian import Gaussian
     from am.marginals.hydrogen import Hydrogen
     from am.marginals.marginals import Marginals
@@ -64,6 +65,7 @@ __all__ = [
     "Hydrogen",
     "IndependentFlowMatching",
     "Marginals",
+    "MissingExtraError",
     "Model",
     "NeuralSDE",
     "NotFittedError",
@@ -87,6 +89,7 @@ __getattr__ = lazy(
         "am.config": "ConfigError",
         "am.data.snapshots": "DataError",
         "am.dynamics.trajectory": "DynamicsError",
+        "am.extras": "MissingExtraError",
         "am.marginals.gaussian": "Gaussian",
         "am.marginals.hydrogen": "Hydrogen",
         "am.marginals.marginals": "Marginals",

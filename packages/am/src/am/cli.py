@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from am.config import ConfigError
+from am.extras import explained, require
 
 if TYPE_CHECKING:
     from am.experiments import ResolvedExperiment
@@ -140,6 +141,7 @@ def fit(
     and quality.csv; with --group-key in a folder for each group. quality.csv says how far from the next snapshot the
     cells of each snapshot end, and how far without any dynamics: energy distances of the cells that were trained on.
     """
+    require("am fit", "cells", "report")
     from am.steps.fit_inputs import read_inputs, source_name
 
     inputs = read_inputs(
@@ -262,6 +264,7 @@ def prepare(
     test: Annotated[bool, typer.Option(help="Draw the start and the truth of seeds.")] = True,
 ) -> None:
     """Make an experiment's data.h5ad: training points, and each seed's start and truth."""
+    require("am prepare", "cells")
     from am.steps.prepare import prepare as step
 
     step(config, out, (seeds or None) if test else ())
@@ -284,6 +287,7 @@ def train(
 
     Writes the weights to --out and, beside them, snapshots.safetensors, training.csv and training.json.
     """
+    require("am train", "cells")
     _use(threads)
     from am.steps.train import train as step
 
@@ -301,6 +305,7 @@ def sample(
     threads: ThreadsOption = 1,
 ) -> None:
     """Push particles from t = 0 to every time that the experiment asks about."""
+    require("am sample", "cells")
     _use(threads)
     from am.steps.sample import sample as step
 
@@ -318,6 +323,7 @@ def evaluate(
     threads: ThreadsOption = 1,
 ) -> None:
     """Measure predictions against the truth at every time: metrics.csv, with blocks.csv and draws.csv beside it."""
+    require("am evaluate", "cells")
     _use(threads)
     from am.steps.evaluate import evaluate as step
 
@@ -327,6 +333,7 @@ def evaluate(
 @app.command()
 def floor(config: ConfigOption, out: OutOption, threads: ThreadsOption = 1) -> None:
     """Measure samples of the truth against each other: what no method can beat."""
+    require("am floor", "cells")
     _use(threads)
     from am.steps.evaluate import floor as step
 
@@ -345,6 +352,7 @@ def history(
     threads: ThreadsOption = 1,
 ) -> None:
     """Measure the weights kept along training: history.csv."""
+    require("am history", "cells")
     _use(threads)
     from am.steps.evaluate import history as step
     from am.steps.recorded import require_recorded
@@ -363,6 +371,7 @@ def tabulate(
     out: OutOption,
 ) -> None:
     """Bring the metrics of all runs into tables: means over seeds with intervals, floor, controls, costs."""
+    require("am tabulate", "report")
     from am.steps.tabulate import tabulate as step
 
     step(_experiment(project, scale, experiment), metrics, floor, out)
@@ -380,6 +389,7 @@ def draw(
     out: Annotated[list[Path], typer.Option("--out", help="File to write: .pdf, .png or .gif; may be repeated.")],
 ) -> None:
     """Draw a figure of an experiment, with its origin inside the file and beside it."""
+    require("am draw", "cells", "report")
     from am.steps.draw import draw as step
 
     step(figure, _experiment(project, scale, experiment), inputs, out)
@@ -398,6 +408,7 @@ def verify(
     Only the runs and seeds of the settings are read. Each result is checked against its record, as `am explain` does; a
     row that is not as recorded says so and has no verdict. Exit status 1 then.
     """
+    require("am verify", "report")
     from rich.console import Console
 
     from am.experiments import Project
@@ -420,6 +431,7 @@ def report(
 
     What is not as recorded is left out, and the page says why. Exit status 1 then.
     """
+    require("am report", "report")
     from am.experiments import Project
     from am.steps.report import report as step
 
@@ -436,6 +448,7 @@ def archive(
     largest: Annotated[float, typer.Option(min=0, help="Megabytes; samples that have more stay out.")] = 50.0,
 ) -> None:
     """Put a finished run, the project and the committed results into one zip file: a Workflow Run RO-Crate."""
+    require("am archive", "report")
     from am.experiments import Project
     from am.steps.archive import archive as step
 
@@ -458,6 +471,7 @@ def review(
     Each experiment is told of as it is done, with the hash of its files. Exit status 1 where a claim that should hold
     does not, or a number is not the one of the reference; the sentence then names the files that are not as committed.
     """
+    require("am review", "report")
     from rich.console import Console
 
     from am.results.verdicts import claims
@@ -483,6 +497,7 @@ def leaderboard(
     out: OutOption = Path("docs/leaderboard.md"),
 ) -> None:
     """Rank methods on every data set by the committed tables: docs/leaderboard.md."""
+    require("am leaderboard", "report")
     from am.steps.leaderboard import leaderboard as step
 
     step(kept, out)
@@ -567,18 +582,23 @@ def main() -> None:
         if end.code == 130 and os.environ.get("LOCAL_RANK", "0") == "0":
             print("am: interrupted; the same command continues", file=sys.stderr)
         raise
-    except (RuntimeError, ValueError, OSError) as error:
-        if not _is_ours(error):
+    except (RuntimeError, ValueError, OSError, ImportError) as error:
+        told = _sentence(error)
+        if told is None:
             raise
         # Processes that this command started on the same machine fail as it does; one of them says why.
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"am: {' '.join(str(error).splitlines())}", file=sys.stderr)
+            print(f"am: {told}", file=sys.stderr)
         sys.exit(1)
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether the library itself raised this as a sentence for the user."""
-    return type(error).__module__.split(".")[0] == "am"
+def _sentence(error: Exception) -> str | None:
+    """What the library itself raised for the user, or the command that installs what is missing."""
+    if type(error) is ModuleNotFoundError:
+        missing = explained(error, "this command")
+        return None if missing is None else str(missing)
+    ours = type(error).__module__.split(".")[0] == "am"
+    return " ".join(str(error).splitlines()) if ours else None
 
 
 if __name__ == "__main__":

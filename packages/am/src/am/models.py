@@ -15,6 +15,7 @@ from torch import Tensor
 
 from am import plugins
 from am.config import ConfigError, merge, nearest, read_yaml, write_yaml
+from am.extras import require_packages
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
@@ -50,6 +51,8 @@ class Model:
     ------
     ConfigError
         There is no such method or setting, or a value is wrong: names the nearest valid choice.
+    MissingExtraError
+        A package that the method is trained with is not installed: names the command that installs it.
 
     Examples
     --------
@@ -61,6 +64,11 @@ class Model:
     """
 
     def __init__(self, method: str, /, **settings: Any) -> None:
+        self._set(method, settings)
+        require_packages(f"the method '{method}'", *self.method.needs)
+
+    def _set(self, method: str, settings: Mapping[str, Any]) -> None:
+        """All of a model that is not fitted; what only training needs may be missing."""
         self.name = method
         kind: type[Method] = plugins.load("am.methods", method).METHOD
         self.method = build_method(method, _nested(kind.settings_type, settings, method), method)
@@ -523,9 +531,9 @@ def load(folder: Path | str) -> Model:
     name, dimension, times = about.get("method"), about.get("dimension"), about.get("times")
     if not (isinstance(name, str) and isinstance(dimension, int) and isinstance(about.get("settings"), Mapping)):
         raise ConfigError(f"{folder / 'settings.yaml'}: these are no settings of a saved model")
-    kind = next((kind for kind in _Named.__subclasses__() if kind._method == name), None)
-    settings = dict(about["settings"])
-    model = kind(**settings) if kind else Model(name, **settings)
+    kind = next((kind for kind in _Named.__subclasses__() if kind._method == name), Model)
+    model = kind.__new__(kind)
+    model._set(name, about["settings"])
     model._dimension, model._times = dimension, times
     if isinstance(model.method, TrainedMethod):
         file = folder / "model.safetensors"

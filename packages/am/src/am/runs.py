@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
+from am.extras import require_packages
 from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import BitsPerDim, DistanceSettings, MetricSettings
 from am.results.code_digest import code_digest
@@ -237,8 +238,9 @@ def build_method(name: str, settings: Mapping[str, Any], where: str) -> Method:
 
 
 def build_trained_method(run: RunConfig, where: str) -> TrainedMethod:
-    """The method of a run that trains."""
+    """The method of a run that trains; MissingExtraError where a package that it needs is not installed."""
     method = run.build_method(where)
+    require_packages(f"the method '{run.method}'", *method.needs)
     if not isinstance(method, TrainedMethod):
         raise ConfigError(f"{where}: the method '{run.method}' has nothing to train")
     return method

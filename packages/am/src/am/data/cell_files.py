@@ -15,6 +15,7 @@ import numpy as np
 
 from am.data.formats import container, other_hdf5, why_unreadable, zarr_root
 from am.data.snapshots import DataError
+from am.extras import brought_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +144,7 @@ def reading(path: Path) -> Iterator[CellFile]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"anndata|zarr")
             yield cells
-    except DataError:
+    except (DataError, ModuleNotFoundError):
         raise
     except Exception as error:  # h5py, zarr and anndata raise many kinds
         raise DataError(f"{path}: {why_unreadable(path, file, error)}") from None
@@ -225,14 +226,14 @@ def _copy_elements(group: Any, out: Path) -> None:
 
 def _opened(path: Path, kind: str) -> Any:
     if kind == "hdf5":
-        import h5py
+        with brought_by("cells", "a file of cells"):
+            import h5py
 
         return h5py.File(path, "r")
-    try:
+    with brought_by("cells", "a Zarr store"):
         import zarr
         from zarr.storage import ZipStore
-    except ImportError:
-        raise DataError(f"{path}: a Zarr store, for which zarr is needed; pip install zarr") from None
+
     if path.is_dir():
         return zarr.open_group(str(path), mode="r")
     return zarr.open_group(ZipStore(str(path), mode="r"), path=zarr_root(path), mode="r")

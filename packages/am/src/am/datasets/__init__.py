@@ -34,6 +34,8 @@ def load(name: str, *, times: int = 21, size: int = 2000, seed: int = 0, **setti
         There is no such data set or setting: names the nearest one.
     DataError
         A file that it is read from is not at hand.
+    MissingExtraError
+        A package that it is read with is not installed: names the command that installs it.
 
     Examples
     --------
@@ -47,7 +49,9 @@ def load(name: str, *, times: int = 21, size: int = 2000, seed: int = 0, **setti
     from am import plugins
     from am.config import parse
     from am.data.snapshots import annotated
+    from am.extras import require_packages
 
+    require_packages("am.datasets.load", "anndata", "pandas")
     kind = plugins.load("am.datasets", name).DATASET
     dataset = kind(parse(kind.settings_type, settings, name))
     table = annotated(dataset.points(times, size, f"{name}/{seed}"), dataset.columns)

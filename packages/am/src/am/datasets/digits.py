@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from pydantic import Field, PositiveInt
 
 from am.data.snapshots import DataError
 from am.datasets.images import ImageDataset, Images, ImageSettings
+from am.extras import folder_of
 from am.randomness import derive_seed
 
 COUNT = 1797
@@ -32,10 +32,7 @@ class Digits(ImageDataset):
 
     def sources(self) -> tuple[Path, ...]:
         """The file of scikit-learn."""
-        package = find_spec("sklearn")
-        if package is None or package.origin is None:
-            raise DataError("the digits come with scikit-learn, which is not installed")
-        return (Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz",)
+        return (folder_of("scikit-learn", "the data set 'digits'") / "datasets" / "data" / "digits.csv.gz",)
 
     def read(self) -> Images:
         """The digits, split at random."""

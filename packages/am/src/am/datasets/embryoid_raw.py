@@ -13,6 +13,7 @@ from am.data.embryoid import TIMES
 from am.data.raw import RAW, local_folders
 from am.data.snapshots import DataError
 from am.datasets.cells import CellDataset, Cells, Floats, SplitSettings, split
+from am.extras import brought_by
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -141,7 +142,8 @@ def _counts(folder: Path) -> AnnData:
     DataError
         It is no such folder.
     """
-    import scanpy
+    with brought_by("cells", "the data set 'embryoid_raw'"):
+        import scanpy
 
     try:
         cells = scanpy.read_10x_mtx(folder, var_names="gene_symbols", make_unique=True)

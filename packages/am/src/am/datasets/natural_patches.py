@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +11,17 @@ from pydantic import Field, PositiveInt, field_validator
 
 from am.data.snapshots import DataError
 from am.datasets.images import ImageDataset, Images, ImageSettings
+from am.extras import folder_of
 from am.randomness import derive_seed
 
 PHOTOGRAPHS = {
-    "astronaut": ("skimage", "data/astronaut.png"),
-    "chelsea": ("skimage", "data/chelsea.png"),
-    "china": ("sklearn", "datasets/images/china.jpg"),
-    "coffee": ("skimage", "data/coffee.png"),
-    "flower": ("sklearn", "datasets/images/flower.jpg"),
-    "motorcycle": ("skimage", "data/motorcycle_left.png"),
-    "rocket": ("skimage", "data/rocket.jpg"),
+    "astronaut": ("scikit-image", "data/astronaut.png"),
+    "chelsea": ("scikit-image", "data/chelsea.png"),
+    "china": ("scikit-learn", "datasets/images/china.jpg"),
+    "coffee": ("scikit-image", "data/coffee.png"),
+    "flower": ("scikit-learn", "datasets/images/flower.jpg"),
+    "motorcycle": ("scikit-image", "data/motorcycle_left.png"),
+    "rocket": ("scikit-image", "data/rocket.jpg"),
 }
 """Package and file of each photograph: a person, a cat, a palace, a cup, a flower, a machine, a launch."""
 SIDE = 32
@@ -59,7 +59,8 @@ class NaturalPatches(ImageDataset):
 
     def sources(self) -> tuple[Path, ...]:
         """The photographs, in the order of their names."""
-        return tuple(_installed(package) / file for package, file in PHOTOGRAPHS.values())
+        who = "the data set 'natural_patches'"
+        return tuple(folder_of(package, who) / file for package, file in PHOTOGRAPHS.values())
 
     def read(self) -> Images:
         """Patches that are learned from, photograph after photograph; then those that judge, shuffled once for all."""
@@ -84,13 +85,6 @@ class NaturalPatches(ImageDataset):
         windows = np.lib.stride_tricks.sliding_window_view(pixels, (SIDE, SIDE), axis=(0, 1))
         step = self.settings.stride
         return windows[::step, ::step].reshape(-1, *self.image_shape).copy()
-
-
-def _installed(package: str) -> Path:
-    found = find_spec(package)
-    if found is None or found.origin is None:
-        raise DataError(f"photographs come with {package}, which is not installed")
-    return Path(found.origin).parent
 
 
 DATASET = NaturalPatches

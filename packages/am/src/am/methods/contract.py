@@ -65,6 +65,8 @@ class Method(ABC):
     which is handed to ``sample`` itself where there is nothing to train."""
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {}
     """Powers of length and of time in the unit of each setting that has one, t being the time."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Packages of an extra, as :data:`am.extras.EXTRAS` names them, that it cannot be trained without."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let every method refuse times that nothing was learned of, and results that are no predictions."""

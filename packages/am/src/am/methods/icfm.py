@@ -38,6 +38,7 @@ class IndependentFlowMatching(TrainedMethod):
     title = "I-CFM"
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"sigma": (1, 0)}
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
+    needs: ClassVar[tuple[str, ...]] = ("torchcfm",)
 
     def matcher(self, duration: float) -> Any:
         """What draws points between two snapshots; lines do not depend on how long they take."""

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from am.extras import brought_by
+
 
 class Classifier:
     """A perceptron with one hidden layer, fitted to labelled images by scikit-learn, the same every time.
@@ -22,8 +24,9 @@ class Classifier:
     """
 
     def __init__(self, images: NDArray[np.float32], label: NDArray[np.int64], width: int = 64) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPClassifier
+        with brought_by("images", "a classifier of images"):
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.neural_network import MLPClassifier
 
         self.dimension = images.shape[1]
         self._network = MLPClassifier((width,), alpha=1e-2, max_iter=200, random_state=0)

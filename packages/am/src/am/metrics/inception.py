@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from am.extras import brought_by
 from am.metrics.samples import MetricError
 
 
@@ -15,7 +16,8 @@ def frechet_inception_distance(x: Tensor, y: Tensor) -> float:
     MetricError
         There are fewer than two images.
     """
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    with brought_by("images", "FID"):
+        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     _check(x, y)
     statistics = (fid_features_to_statistics(features) for features in (x, y))
@@ -32,7 +34,8 @@ def inception_score(logits: Tensor, splits: int) -> float:
     MetricError
         There are fewer images than splits.
     """
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+    with brought_by("images", "IS"):
+        from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
     if len(logits) < splits:
         raise MetricError(f"{splits} splits need as many images, there are {len(logits)}")
@@ -49,7 +52,8 @@ def kernel_inception_distance(x: Tensor, y: Tensor, subsets: int, subset_size: i
     MetricError
         There are fewer images than a subset has.
     """
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+    with brought_by("images", "KID"):
+        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     _check(x, y)
     if min(len(x), len(y)) < subset_size:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from am.extras import brought_by
 from am.metrics.samples import MetricError
 
 ROUNDING = 1e-4
@@ -60,7 +61,8 @@ def structural_similarity(x: Tensor, y: Tensor) -> float:
     MetricError
         Images are smaller than the window.
     """
-    from skimage.metrics import structural_similarity as similarity
+    with brought_by("images", "structural similarity"):
+        from skimage.metrics import structural_similarity as similarity
 
     height, width = x.shape[2:]
     if min(height, width) < WINDOW:

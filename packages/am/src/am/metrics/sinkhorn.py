@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from am.extras import brought_by
 from am.metrics.samples import prepared
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ def sinkhorn_divergence(
     ------
     MetricError
         A sample is empty or holds NaN or infinity; dimensions differ.
+    MissingExtraError
+        Geomloss is not installed.
     """
-    from geomloss import SamplesLoss
+    with brought_by("rivals", "a Sinkhorn divergence"):
+        from geomloss import SamplesLoss
 
     a, b, wa, wb = prepared(x, y, x_log_weight)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from am.extras import brought_by
 from am.marginals.marginals import Marginals
 from am.potentials.settings import UNetSettings
 
@@ -25,7 +26,8 @@ class UNet(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], dimension: int, settings: UNetSettings) -> None:
         super().__init__()
-        from torchcfm.models.unet.unet import UNetModel
+        with brought_by("images", "a U-Net"):
+            from torchcfm.models.unet.unet import UNetModel
 
         channels, height, width = shape
         self.shape = shape

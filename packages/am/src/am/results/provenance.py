@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -509,8 +510,9 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for requirement in [_DISTRIBUTION, *(importlib.metadata.requires(_DISTRIBUTION) or [])]:
         match = re.match(r"[\w.-]+", requirement)
-        if match and "extra ==" not in requirement:
-            found[match[0]] = importlib.metadata.version(match[0])
+        if match:
+            with suppress(importlib.metadata.PackageNotFoundError):  # of an extra that is not installed
+                found[match[0]] = importlib.metadata.version(match[0])
     return found
 
 

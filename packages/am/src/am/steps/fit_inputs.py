@@ -17,6 +17,7 @@ from am.data.choice import Rows, choose, groups, populations
 from am.data.snapshots import DataError
 from am.data.time_course import TimeCourse, read_cell_times, read_time_course
 from am.data.times import Times
+from am.extras import require_packages
 from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.results.provenance import file_sha256
 from am.runs import build_method
@@ -210,6 +211,7 @@ def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations
         given = merge(given, {"training": {"iterations": iterations}})
     method = build_method(name, given, str(settings or "settings"))
     assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
+    require_packages(f"the method '{name}'", *method.needs)
     return method
 
 

@@ -25,6 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from am.config import Settings
+from am.extras import brought_by
 from am.marginals.marginals import Marginals
 from am.randomness import derive_seed
 from am.results.files import atomic
@@ -359,7 +360,8 @@ class _Log:
                 # What was logged after the last checkpoint will be logged again.
                 self._rows += (row for row in csv.DictReader(file) if int(row["step"]) <= step)
         if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            with brought_by("logging", "TensorBoard"):
+                from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(tensorboard), purge_step=step + 1)
 

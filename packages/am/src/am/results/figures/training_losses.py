@@ -30,6 +30,7 @@ def training_losses(training: pd.DataFrame, labels: Sequence[Label]) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
+    from seaborn import lineplot
 
     shown = [label for label in labels if (training["method"] == label.method).any()]
     look = looks(labels)
@@ -41,17 +42,16 @@ def training_losses(training: pd.DataFrame, labels: Sequence[Label]) -> Figure:
         for label, axes in zip(shown, grid, strict=False):
             mine = training[training["method"] == label.method]
             width = max(1, math.ceil((mine["step"].max() + 1) / _BINS))
-            centre = (mine["step"] // width + 0.5) * width
+            mine = mine.assign(step=(mine["step"] // width + 0.5) * width)
             colour = look[label.method].colour
-            band = mine.groupby(centre)["loss"].quantile(np.array([0.1, 0.9])).unstack()
+            band = mine.groupby("step")["loss"].quantile(np.array([0.1, 0.9])).unstack()
             axes.fill_between(band.index, band[0.1], band[0.9], color=colour, alpha=0.2, linewidth=0)
-            for _, seed in mine.groupby("seed"):
-                median = seed.groupby(centre[seed.index])["loss"].median()
-                axes.plot(median.index, median, color=colour, linewidth=0.8)
+            seeds = mine.groupby(["seed", "step"], as_index=False)["loss"].median()
+            lineplot(seeds, x="step", y="loss", units="seed", estimator=None, color=colour, linewidth=0.8, ax=axes)
             settled = band.iloc[len(band) // 20 :]
             low, high = np.nanmin(settled[0.1]), np.nanmax(settled[0.9])
             margin = 0.05 * (high - low) or 1.0
-            axes.set(title=label.title, ylim=(low - margin, high + margin))
+            axes.set(title=label.title, xlabel="", ylabel="", ylim=(low - margin, high + margin))
             axes.margins(x=0.01)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         for axes in grid[len(shown) :]:
