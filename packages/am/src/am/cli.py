@@ -34,7 +34,7 @@ DataOption = Annotated[Path, typer.Option("--data", help="The data.h5ad that `am
 OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folder is made.")]
 ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
-ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
+ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/, or a variant in one: <file>_<variant>.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]

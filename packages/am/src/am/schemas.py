@@ -26,7 +26,7 @@ class _ExperimentFile(Experiment):
     )
     variants: dict[Name, Experiment] = Field(
         default={},
-        description="experiments called <file>_<variant>: their keys go before those of what they extend, else the file",
+        description="experiments called <file>_<variant>: keys here go before those of what they extend, or the file",
     )
 
 
