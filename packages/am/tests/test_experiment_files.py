@@ -213,6 +213,11 @@ def test_a_scale_may_leave_published_numbers_out(write: Write) -> None:
         ),
         (
             {},
+            {"cells": f"{HEADER}\n{NUMBER.replace('tiny', 'tinny')}\n"},
+            "cells.csv: line 2, column scale: there is no scale 'tinny'; did you mean 'tiny'?",
+        ),
+        (
+            {},
             {"cells": f"{HEADER},protocol\n{NUMBER},theirs\n"},
             "cells.csv: line 2, column protocol: the number for 'am' belongs to the protocol 'theirs', the experiment "
             "follows ''",

@@ -105,7 +105,7 @@ class ExperimentFiles(Collection[str]):
             hint = nearest(name, of_it) if of_it else "extend it in a file of its own"
             raise ConfigError(f"{self._files[stem]}: preset: '{name}' is a preset, not an experiment; {hint}")
         data = self._merged(name, overrides)
-        where = f"{self._files[stem]} with {scale}" if name in overrides else str(self._files[stem])
+        where = f"{self._files[stem]} with {scale}" if overrides.get(name) else str(self._files[stem])
         numbers = read_published(file) if (file := self._published / f"{name}.csv").exists() else []
         if numbers and self._own(stem, variant)[0].get("published"):
             raise ConfigError(f"{where}: published: numbers stand in {file} already; move these there")

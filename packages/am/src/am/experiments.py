@@ -8,7 +8,7 @@ the workflow builds its DAG, and nothing here imports torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -329,6 +329,14 @@ def _check_published(parts: Experiment, written: Written) -> None:
             )
 
 
+def _check_scales(published: Sequence[Published], written: Written, scales: Sequence[str]) -> None:
+    """A number is never compared at a scale that there is not, which nobody would notice."""
+    for place, entry in zip(written.numbers, published, strict=False):
+        for scale in entry.scale:
+            if scale not in scales:
+                raise ConfigError(f"{place}, column scale: there is no scale '{scale}'; {nearest(scale, scales)}")
+
+
 def _check_weights(experiment: ResolvedExperiment, source: ResolvedExperiment, where: str) -> None:
     """Weights mean the same in both experiments, or it is a mistake."""
     if experiment.data.dataset != source.data.dataset:
@@ -371,7 +379,7 @@ class Project:
         settings = parse(ProjectSettings, read_yaml(base), str(base))
         if overrides:
             settings = parse(ProjectSettings, merge(settings.model_dump(), overrides), "the command line")
-        scale_file = _scale_file(folder / "scales", settings.scale)
+        scale_file = _choose(folder / "scales", settings.scale, "scale")
         scale = parse(Scale, read_yaml(scale_file), str(scale_file))
         known = ExperimentFiles(folder)
         overrides_of: dict[str, dict[str, Any]] = {}
@@ -402,6 +410,7 @@ class Project:
             source = resolve(parts.reuse_weights_of, name) if parts.reuse_weights_of else None
             artifacts = source.artifacts if source else every or chosen.get(name) or parts.artifacts or "build"
             experiment = ResolvedExperiment(written, parts, settings.scale, scale, self.benchmarks, artifacts)
+            _check_scales(parts.published, written, _stems(folder / "scales"))
             if source:
                 _check_weights(experiment, source, where)
             self.known[name] = experiment
@@ -447,10 +456,13 @@ class Project:
                 write_settings(run, folder / name / "config.yaml")
 
 
-def _scale_file(folder: Path, name: str) -> Path:
-    scales = [file.stem for file in folder.glob("*.yaml")]
-    if name not in scales:
-        raise ConfigError(f"there is no scale '{name}' in {folder}; {nearest(name, scales)}")
+def _stems(folder: Path) -> list[str]:
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def _choose(folder: Path, name: str, what: str) -> Path:
+    if name not in _stems(folder):
+        raise ConfigError(f"there is no {what} '{name}' in {folder}; {nearest(name, _stems(folder))}")
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"{folder / name}.yaml: its name may have letters, digits, _ and - only")
     return folder / f"{name}.yaml"
