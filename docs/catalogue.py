@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from am import plugins
 from am.config import read_yaml
+from am.experiment_files import ExperimentFiles
 from am.experiments import Project
 from am.results.tables import markdown_table
 
@@ -20,8 +21,8 @@ CONFIG = Path(__file__).parents[1] / "config"
 
 
 def experiments() -> str:
-    """A row for each file of config/experiments, at the scale of a laptop."""
-    names = sorted(file.stem for file in (CONFIG / "experiments").glob("*.yaml"))
+    """A row for each experiment of config/experiments, at the scale of a laptop."""
+    names = list(ExperimentFiles(CONFIG))
     run = read_yaml(CONFIG / "config.yaml")["experiments"]
     known = Project(CONFIG, {"scale": "laptop", "experiments": names}).experiments
 

@@ -10,7 +10,7 @@ from ..project import ROOT
 
 def pages() -> list[Path]:
     """Every Markdown file that belongs to the project."""
-    folders = (ROOT / name for name in ("docs", "packages", "benchmarks", "workflow", "tests"))
+    folders = (ROOT / name for name in ("docs", "config", "packages", "benchmarks", "workflow", "tests"))
     return sorted([*ROOT.glob("*.md"), *(page for folder in folders for page in folder.rglob("*.md"))])
 
 

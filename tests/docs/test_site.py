@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from am import plugins
+from am.experiment_files import ExperimentFiles
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +76,7 @@ def test_links_lead_somewhere_and_nothing_is_loaded_from_elsewhere(site: dict[Pa
 
 def test_the_catalogue_has_a_row_for_everything(site: dict[Path, Page]) -> None:
     words = named(site, "catalogue").words.split()
-    names = [file.stem for file in (ROOT / "config/experiments").glob("*.yaml")] + plugins.names("am.methods")
+    names = [*ExperimentFiles(ROOT / "config"), *plugins.names("am.methods")]
     assert {name for name in names if name not in words} == set()
 
 

@@ -60,7 +60,7 @@ def test_each_number_that_was_changed_is_named_and_no_other(clone: ProjectCopy) 
         table.to_csv(clone.folder / path, index=False)
         where = ", ".join(str(table.loc[row, key]) for key in ("experiment", "method", "metric"))
         changed[str(table.loc[row, "experiment"])] = f"{where}: mean is "
-    clone.edit("config/experiments/hydrogen.yaml", "value: 4.71e-2", "value: 4.71e-4")
+    clone.edit("config/published/hydrogen.csv", "4.71e-2", "4.71e-4")
     changed["hydrogen"] = "hydrogen, ald_ssm, mmd: published is 0.000471, "
     told = faults(clone.call("am", "review"))
     differ = differences(clone)

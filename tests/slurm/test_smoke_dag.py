@@ -23,7 +23,7 @@ def write_scale_of_one_training(config: Path) -> None:
     experiment = yaml.safe_load((config / "experiments/hydrogen.yaml").read_text())
     hydrogen = scale["experiments"]["hydrogen"]
     hydrogen["methods"] |= {method: None for method in experiment["methods"] if method not in ("am", "oracle")}
-    hydrogen["pictured"] = ["am"]
+    hydrogen["figures"] = {"methods": ["am"]}
     (config / "scales/one.yaml").write_text(yaml.safe_dump({**scale, "seeds": [0]}))
 
 

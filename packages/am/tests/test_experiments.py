@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from am.config import ConfigError, merge, read_yaml, write_yaml
-from am.experiments import Project, schemas
+from am.experiment_files import ExperimentFiles
+from am.experiments import Project
 from am.runs import RunConfig, read_data_config, read_run
 
 COMMITTED = Path(__file__).parents[3] / "config"
@@ -104,7 +104,7 @@ def test_there_are_the_scales_that_the_project_promises() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale: str, tmp_path: Path) -> None:
-    every = sorted(path.stem for path in (COMMITTED / "experiments").glob("*.yaml"))
+    every = list(ExperimentFiles(COMMITTED))
     project = Project(COMMITTED, {"scale": scale, "experiments": every})
     assert project.scale == scale
     assert list(project.experiments) == every
@@ -112,9 +112,10 @@ def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale
     for experiment in project.experiments.values():
         write_yaml(experiment.data.model_dump(mode="json"), tmp_path / "data.yaml")
         assert read_data_config(tmp_path / "data.yaml") == experiment.data
-        content = read_yaml(COMMITTED / "experiments" / f"{experiment.name}.yaml")
-        # What is like another has that one's rows, in its order.
-        asked = experiment.runs if "like" in content else content["methods"]
+        content = read_yaml(experiment.file)
+        # What extends another has that one's rows, in its order.
+        own = "extends" not in content and experiment.name == experiment.file.stem
+        asked = content["methods"] if own else experiment.runs
         assert list(experiment.runs) == [name for name in asked if name in experiment.runs]
         for name, run in experiment.runs.items():
             write_yaml(run.model_dump(mode="json"), tmp_path / "run.yaml")
@@ -122,56 +123,6 @@ def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale
             settings = run.build_method().settings.model_dump(mode="json")
             assert (settings.pop("sampling", {}), settings) == (run.sampling.solver, run.settings)
             assert run.key(3) == f"{experiment.name}/{name}/3"
-
-
-def test_the_schemas_accept_what_is_committed() -> None:
-    found = schemas()
-    for schema in found.values():
-        Draft202012Validator.check_schema(schema)
-
-    def check(name: str, data: Any) -> None:
-        Draft202012Validator(found[name]).validate(data)
-
-    check("config", read_yaml(COMMITTED / "config.yaml"))
-    for path in (COMMITTED / "scales").glob("*.yaml"):
-        check("scale", read_yaml(path))
-
-    def complete(name: str) -> dict[str, Any]:
-        experiment = read_yaml(COMMITTED / "experiments" / f"{name}.yaml")
-        return merge(complete(experiment["like"]), experiment) if "like" in experiment else experiment
-
-    for path in (COMMITTED / "experiments").glob("*.yaml"):
-        experiment = complete(path.stem)
-        check("experiment", experiment)
-        check("datasets/" + experiment["dataset"].pop("name"), experiment["dataset"])
-        for name, run in experiment["methods"].items():
-            check("methods/" + run.get("method", name), run.get("settings", {}))
-
-
-@pytest.mark.parametrize(
-    ("schema", "data"),
-    [
-        ("config", {"experiments": ["a"], "scael": "paper"}),
-        ("config", {"experiments": []}),
-        ("scale", {"title": "t", "seeds": []}),
-        ("scale", {"title": "t", "seeds": [-1]}),
-        ("scale", {"title": "t", "seeds": 0}),
-        ("experiment", {**EXPERIMENT, "titel": "t"}),
-        ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "mmdd"}]}})),
-        ("experiment", merge(EXPERIMENT, {"evaluation": {"metrics": [{"kind": "energy", "blur": 1}]}})),
-        ("methods/am", {"training": {"iterations": 0}}),
-        ("methods/am", {"potential": {"kind": "other"}}),
-        ("datasets/hydrogen", {"states": [{"n": 0, "l": 0, "m": 0}]}),
-    ],
-)
-def test_the_schemas_refuse_mistakes(schema: str, data: Any) -> None:
-    assert not Draft202012Validator(schemas()[schema]).is_valid(data)
-
-
-def test_the_schemas_name_every_key_with_what_it_means() -> None:
-    training = schemas()["methods/am"]["$defs"]["TrainingSettings"]["properties"]
-    assert training["iterations"]["default"] == 3000
-    assert all(entry["description"] for entry in training.values())
 
 
 def test_checking_settings_needs_no_torch() -> None:
@@ -284,10 +235,13 @@ def test_checking_settings_needs_no_torch() -> None:
             "methods.am.settings: training.iterations: ",
         ),
         ({"experiment": {"methods": {"oracle": {"settings": {"x": 1}}}}}, "methods.oracle.settings: x: unknown key"),
-        ({"experiment": {"pictured": ["wied"]}}, "pictured: there is no run 'wied'; did you mean 'wide'?"),
+        (
+            {"experiment": {"figures": {"methods": ["wied"]}}},
+            "figures.methods: there is no run 'wied'; did you mean 'wide'?",
+        ),
         (
             {"experiment": {"published": [{**EXPERIMENT["published"][0], "metric": "sinkhorn"}]}},
-            "published: the experiment computes no metric 'sinkhorn'",
+            "published.0.metric: the experiment computes no metric 'sinkhorn'; choose from: energy, mmd",
         ),
         (
             {"experiment": {"published": [{**EXPERIMENT["published"][0], "confidence": "not recovered"}]}},
@@ -313,32 +267,32 @@ CELLS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("one", "two", "expected"),
     [
-        ({"weights_of": "on"}, {}, "there is no experiment 'on' in "),
-        ({"weights_of": "one"}, {}, "one.yaml: weights_of: it trains nothing itself, as 'one' would need"),
+        ({"reuse_weights_of": "on"}, {}, "there is no experiment 'on' in "),
+        ({"reuse_weights_of": "one"}, {}, "one.yaml: reuse_weights_of: it trains nothing itself, as 'one' would need"),
         (
-            {"weights_of": "two"},
-            {"weights_of": "one"},
-            "two.yaml: weights_of: it trains nothing itself, as 'one' would need",
+            {"reuse_weights_of": "two"},
+            {"reuse_weights_of": "one"},
+            "two.yaml: reuse_weights_of: it trains nothing itself, as 'one' would need",
         ),
         (
-            {"weights_of": "two"},
+            {"reuse_weights_of": "two"},
             {"dataset": {"held_out": "2/3"}},
-            "one.yaml: weights_of: the data of 'two' have other settings",
+            "one.yaml: reuse_weights_of: the data of 'two' have other settings",
         ),
         (
-            {"weights_of": "two"},
+            {"reuse_weights_of": "two"},
             {"methods": {"am": {"settings": {"training": {"iterations": 11}}}}},
-            "one.yaml: weights_of: 'two' does not train 'am' with the same settings",
+            "one.yaml: reuse_weights_of: 'two' does not train 'am' with the same settings",
         ),
         (
-            {"weights_of": "two", "methods": {"eam": {}}},
+            {"reuse_weights_of": "two", "methods": {"eam": {}}},
             {},
-            "one.yaml: weights_of: 'two' does not train 'eam' with the same settings",
+            "one.yaml: reuse_weights_of: 'two' does not train 'eam' with the same settings",
         ),
-        ({"like": "on"}, {}, "there is no experiment 'on' in "),
-        ({"like": "one"}, {}, "one.yaml: like: 'one' is like 'one' already"),
-        ({"like": "two"}, {"like": "one"}, "one.yaml: like: 'two' is like 'one' already"),
-        ({"like": 3}, {}, "one.yaml: like: "),
+        ({"extends": "on"}, {}, "there is no experiment 'on' in "),
+        ({"extends": "one"}, {}, "one.yaml: extends: 'one' extends 'one' already"),
+        ({"extends": "two"}, {"extends": "one"}, "one.yaml: extends: 'two' extends 'one' already"),
+        ({"extends": 3}, {}, "one.yaml: extends: "),
         ({"dataset": {"held_out": 0.5}}, {}, "held_out: only a time between the first and the last can be held out"),
         ({"dataset": {"held_out": 1}}, {}, "choose from: 0.3333333333, 0.6666666667 (got 1)"),
         ({"dataset": {"held_out": "1/0"}}, {}, "held_out: input should be a number, or a quotient such as 1/3"),
@@ -405,11 +359,11 @@ def test_a_scale_overrides_and_overrides_from_outside_come_last(write: Write) ->
     assert atom.seeds == (0, 1)
 
 
-def test_an_experiment_like_another_has_its_keys_and_those_of_the_scale(write: Write) -> None:
+def test_an_experiment_that_extends_another_has_its_keys_and_those_of_the_scale(write: Write) -> None:
     training = {"methods": {"am": {"settings": {"training": {"iterations": 3}}}}}
     folder = write(config={"experiments": ["two"]}, scale={"experiments": {"one": training}})
     write_yaml(CELLS, folder / "experiments/one.yaml")
-    two = {"like": "one", "title": "Two", "dataset": {"held_out": "1/3"}, "evaluation": {"start": None}}
+    two = {"extends": "one", "title": "Two", "dataset": {"held_out": "1/3"}, "evaluation": {"start": None}}
     write_yaml(two, folder / "experiments/two.yaml")
     found = Project(folder)
     assert list(found.known) == list(found.experiments) == ["two"]
@@ -424,7 +378,7 @@ def test_weights_of_another_experiment_bring_it_along_and_leave_sampling_free(wr
     folder = write(config={"experiments": ["rolled"]})
     write_yaml(CELLS, folder / "experiments/one.yaml")
     solver = {"methods": {"am": {"settings": {"sampling": {"rtol": 1e-2}}}}}
-    rolled = {"like": "one", "weights_of": "one", "evaluation": {"start": "first"}, **solver}
+    rolled = {"extends": "one", "reuse_weights_of": "one", "evaluation": {"start": "first"}, **solver}
     write_yaml(rolled, folder / "experiments/rolled.yaml")
     project = Project(folder, {"results": str(folder / "results")})
     assert list(project.experiments) == ["rolled"]
@@ -451,7 +405,7 @@ def test_weights_of_another_experiment_bring_it_along_and_leave_sampling_free(wr
 def test_weights_are_trained_or_fetched_as_is_chosen(write: Write, artifacts: Any, own: Any, expected: str) -> None:
     folder = write(config={"experiments": ["rolled"], "artifacts": artifacts})
     write_yaml({**CELLS, "artifacts": own}, folder / "experiments/one.yaml")
-    write_yaml({"like": "one", "weights_of": "one", "artifacts": None}, folder / "experiments/rolled.yaml")
+    write_yaml({"extends": "one", "reuse_weights_of": "one", "artifacts": None}, folder / "experiments/rolled.yaml")
     weights = "one" if expected == "build" else "archive/one"
     for experiment in Project(folder).known.values():
         assert (experiment.artifacts, experiment.weights) == (expected, weights)
@@ -477,7 +431,7 @@ def test_weights_are_trained_or_fetched_as_is_chosen(write: Write, artifacts: An
 def test_a_choice_of_weights_that_cannot_be_followed_is_a_sentence(write: Write, artifacts: Any, expected: str) -> None:
     folder = write(config={"experiments": ["rolled"], "artifacts": artifacts})
     write_yaml(CELLS, folder / "experiments/one.yaml")
-    write_yaml({"like": "one", "weights_of": "one"}, folder / "experiments/rolled.yaml")
+    write_yaml({"extends": "one", "reuse_weights_of": "one"}, folder / "experiments/rolled.yaml")
     with pytest.raises(ConfigError) as caught:
         Project(folder)
     assert expected in str(caught.value)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from am.config import ConfigError, read_yaml, write_yaml
+from am.experiment_files import ExperimentFiles
 from am.experiments import Project
 from am.results.provenance import (
     ProvenanceError,
@@ -30,9 +31,10 @@ from am.results.provenance import (
 from am.steps.explain import as_json, explain, explain_all, summary
 
 COMMITTED = Path(__file__).parents[3] / "config"
-EXPERIMENTS = sorted(path.stem for path in (COMMITTED / "experiments").glob("*.yaml"))
+EXPERIMENTS = list(ExperimentFiles(COMMITTED))
 SCALES = sorted(path.stem for path in (COMMITTED / "scales").glob("*.yaml"))
-FILES = [f"experiments/{name}" for name in EXPERIMENTS] + [f"scales/{name}" for name in SCALES] + ["config"]
+FILES = [f"experiments/{path.stem}" for path in sorted((COMMITTED / "experiments").glob("*.yaml"))]
+FILES += [f"scales/{name}" for name in SCALES] + ["config"]
 
 few = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 many = settings(few, max_examples=10_000, derandomize=False, phases=[Phase.generate])
@@ -75,7 +77,7 @@ def mutated(draw: st.DrawFn, data: dict[str, Any]) -> dict[str, Any]:
                 other = other[step]
             around[last] = copy.deepcopy(other)
         else:
-            around[last] = draw(ODD)
+            around[last] = copy.deepcopy(draw(ODD))  # which a later change may reach into
     return data
 
 
@@ -98,7 +100,7 @@ def resolved(folder: Path, name: str) -> None:
     if kind == "scales":
         overrides = {"scale": stem, "experiments": EXPERIMENTS}
     elif kind == "experiments":
-        overrides["experiments"] = [stem]
+        overrides["experiments"] = [name for name in EXPERIMENTS if name.startswith(stem)]
     try:
         project = Project(folder, overrides if kind != "config" else None)
     except ConfigError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -35,7 +35,7 @@ class Benchmark(Settings):
 
 
 def read_benchmarks(
-    folder: Path, known: Sequence[str], named: Sequence[str], opt_in: bool = False
+    folder: Path, known: Collection[str], named: Sequence[str], opt_in: bool = False
 ) -> Mapping[str, Benchmark]:
     """The benchmarks of ``folder`` that run, by name.
 

@@ -35,7 +35,7 @@ DataOption = Annotated[Path, typer.Option("--data", help="The data.h5ad that `am
 OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folder is made.")]
 ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
-ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
+ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/, or a variant in one: <file>_<variant>.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
@@ -211,15 +211,32 @@ def resolve(
 
 
 @app.command()
-def schema(out: OutOption) -> None:
-    """Write the JSON schema of experiments, scales and every method and data set, for editors and reviewers."""
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, with all that can be set.", show_default=False)
+    ] = None,
+    editors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write into, a file for each kind of configuration file, which names it in its first line: "
+            "config/schema.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write JSON schemas of configuration files, methods and data sets, for editors and reviewers."""
     import json
 
-    from am.experiments import schemas
     from am.results.files import atomic
+    from am.schemas import schemas, write_editor_schemas
 
-    with atomic(out) as temporary:
-        temporary.write_text(json.dumps(schemas(), indent=2) + "\n", encoding="utf-8")
+    if out is None and editors is None:
+        raise ConfigError("nothing says where to write: give --out, --editors, or both")
+    if out is not None:
+        with atomic(out) as temporary:
+            temporary.write_text(json.dumps(schemas(), indent=2) + "\n", encoding="utf-8")
+    if editors is not None:
+        write_editor_schemas(editors)
 
 
 @app.command()

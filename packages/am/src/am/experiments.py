@@ -1,14 +1,14 @@
 """The project's settings as a whole: scales, experiments and the runs that they ask for.
 
-``config.yaml`` says what runs; ``scales/<scale>.yaml`` and ``experiments/<experiment>.yaml`` beside it say
-how. The values of a scale override those of an experiment. Everything is checked here, before the
-workflow builds its DAG, and nothing here imports torch.
+``config.yaml`` says what runs; ``scales/<scale>.yaml`` and the files of ``experiments/`` beside it say how
+(:mod:`am.experiment_files`). The values of a scale override those of an experiment. Everything is checked here, before
+the workflow builds its DAG, and nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -19,6 +19,7 @@ from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
 from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
+from am.experiment_files import NAME, ExperimentFiles, Written, with_new_names
 from am.methods.contract import TrainedMethod
 from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, LikelihoodSettings, PairedSettings
 from am.results.labels import Label
@@ -38,8 +39,6 @@ from am.runs import (
 
 LEAKY = "-leaky"
 """Ending of protocols that let what judges into training: their numbers are those of no other."""
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-"""Of experiments, scales and runs: they become folders, and words in commands."""
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -82,17 +81,27 @@ class Run(Settings):
     settings: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
 
 
+class Figures(Settings):
+    """What figures of an experiment show."""
+
+    methods: tuple[str, ...] = Field(default=(), description="runs in histograms and animation; all when empty")
+
+
 class Experiment(Settings):
     """A data set, what is asked, who is asked, and what the paper says."""
 
-    title: str
-    like: str | None = Field(default=None, description="another experiment, whose keys count where none stand here")
+    title: str = Field(description="words for the catalogue and for headings")
+    extends: str | None = Field(
+        default=None, description="another experiment, or a preset, whose keys count where none stand here"
+    )
     dataset: dict[str, Any] = Field(description="name of the data set, and its settings")
     evaluation: Evaluation
     methods: dict[Name, Run]
-    pictured: tuple[str, ...] = Field(default=(), description="runs in histograms and animation; all when empty")
-    published: tuple[Published, ...] = ()
-    weights_of: str | None = Field(
+    figures: Figures = Field(default=Figures(), description="what figures show")
+    published: tuple[Published, ...] = Field(
+        default=(), description="published numbers, where no file of config/published holds them; never inherited"
+    )
+    reuse_weights_of: str | None = Field(
         default=None, description="another experiment, of the same data and settings, that trains for this one"
     )
     artifacts: Artifacts | None = Field(
@@ -142,31 +151,31 @@ class ResolvedExperiment:
 
     def __init__(
         self,
-        file: Path,
+        written: Written,
         parts: Experiment,
         scale_name: str,
         scale: Scale,
-        where: str,
         benchmarks: Mapping[str, Benchmark],
         artifacts: Artifacts,
     ) -> None:
-        self.file, self.name, self.scale, self.seeds = file, file.stem, scale_name, scale.seeds
+        self.file, self.name, self.scale, self.seeds = written.file, written.name, scale_name, scale.seeds
+        where = written.where
         self.title, self.published = parts.title, parts.published
-        for run in parts.pictured:
+        for run in parts.figures.methods:
             if run not in parts.methods:
-                raise ConfigError(f"{where}: pictured: there is no run '{run}'; {nearest(run, parts.methods)}")
-        self.pictured = parts.pictured or tuple(parts.methods)
+                raise ConfigError(f"{where}: figures.methods: there is no run '{run}'; {nearest(run, parts.methods)}")
+        self.pictured = parts.figures.methods or tuple(parts.methods)
         self._more = {name: run.seeds for name, run in parts.methods.items() if run.seeds is not None}
         for name, seeds in self._more.items():
             if missing := set(self.seeds) - set(seeds):
                 raise ConfigError(f"{where}: methods.{name}.seeds: the scale's seed {min(missing)} is not among them")
-        self.trains_in = parts.weights_of or self.name
+        self.trains_in = parts.reuse_weights_of or self.name
         """Name of the experiment that the weights of its runs come from."""
         self.artifacts = artifacts
         dataset = build_dataset(parts.dataset, where)
         _check_evaluation(parts.evaluation, dataset, where)
         _check_protocol(parts.evaluation.protocol, dataset, where)
-        _check_published(parts, where)
+        _check_published(parts, written)
         self.data = DataConfig(
             experiment=self.name,
             seeds=tuple(dict.fromkeys(seed for seeds in (self.seeds, *self._more.values()) for seed in seeds)),
@@ -211,6 +220,7 @@ class ResolvedExperiment:
         """The settings that a table, figure or verdict depends on, as its origin records them."""
         return Asked(
             file=named(self.file),
+            experiment=self.name,
             scale=self.scale,
             benchmarks=sorted(self.benchmarks),
             keys=list(keys),
@@ -293,34 +303,55 @@ def _check_protocol(protocol: str, dataset: Dataset, where: str) -> None:
         )
 
 
-def _check_published(parts: Experiment, where: str) -> None:
+def _check_published(parts: Experiment, written: Written) -> None:
     protocol = parts.evaluation.protocol
-    for entry in parts.published:
-        if entry.metric not in {metric.label for metric in parts.evaluation.metrics}:
-            raise ConfigError(f"{where}: published: the experiment computes no metric '{entry.metric}'")
+    metrics = [metric.label for metric in parts.evaluation.metrics]
+    for index, entry in enumerate(parts.published):
+
+        def at(key: str, index: int = index) -> str:
+            if written.numbers:
+                return f"{written.numbers[index]}, column {key}"
+            return f"{written.where}: published.{index}.{key}"
+
+        if entry.metric not in metrics:
+            raise ConfigError(
+                f"{at('metric')}: the experiment computes no metric '{entry.metric}'; {nearest(entry.metric, metrics)}"
+            )
         if entry.at_times and len(entry.at_times) != len(parts.evaluation.times):
             raise ConfigError(
-                f"{where}: published: {len(entry.at_times)} values of at_times are given for '{entry.method}', the "
-                f"experiment asks for {len(parts.evaluation.times)} times"
+                f"{at('at_times')}: {len(entry.at_times)} values are given for '{entry.method}', the experiment asks "
+                f"for {len(parts.evaluation.times)} times"
             )
         if entry.protocol is not None and entry.protocol != protocol:
             raise ConfigError(
-                f"{where}: published: the number for '{entry.method}' belongs to the protocol '{entry.protocol}', "
+                f"{at('protocol')}: the number for '{entry.method}' belongs to the protocol '{entry.protocol}', "
                 f"the experiment follows '{protocol}'; they cannot share a table"
             )
+
+
+def _check_scales(published: Sequence[Published], written: Written, scales: Sequence[str]) -> None:
+    """A number is never compared at a scale that there is not, which nobody would notice."""
+    for place, entry in zip(written.numbers, published, strict=False):
+        for scale in entry.scale:
+            if scale not in scales:
+                raise ConfigError(f"{place}, column scale: there is no scale '{scale}'; {nearest(scale, scales)}")
 
 
 def _check_weights(experiment: ResolvedExperiment, source: ResolvedExperiment, where: str) -> None:
     """Weights mean the same in both experiments, or it is a mistake."""
     if experiment.data.dataset != source.data.dataset:
-        raise ConfigError(f"{where}: weights_of: the data of '{source.name}' have other settings")
+        raise ConfigError(f"{where}: reuse_weights_of: the data of '{source.name}' have other settings")
     for name, run in experiment.runs.items():
         theirs = source.runs.get(name)
         if run.about.trained and (theirs is None or (theirs.method, theirs.settings) != (run.method, run.settings)):
-            raise ConfigError(f"{where}: weights_of: '{source.name}' does not train '{name}' with the same settings")
+            raise ConfigError(
+                f"{where}: reuse_weights_of: '{source.name}' does not train '{name}' with the same settings"
+            )
     for name, seed in experiment.configured:
         if name in experiment.runs and experiment.runs[name].about.trained and (name, seed) not in source.configured:
-            raise ConfigError(f"{where}: weights_of: '{source.name}' does not train '{name}' with the seed {seed}")
+            raise ConfigError(
+                f"{where}: reuse_weights_of: '{source.name}' does not train '{name}' with the seed {seed}"
+            )
 
 
 class Project:
@@ -329,7 +360,8 @@ class Project:
     Parameters
     ----------
     folder
-        Holds ``config.yaml``, ``scales/`` and ``experiments/``; benchmarks lie in ``workflow/benchmarks/`` beside it.
+        Holds ``config.yaml``, ``scales/``, ``experiments/`` and ``published/``; benchmarks lie in
+        ``workflow/benchmarks/`` beside it.
     overrides
         Values that take the place of those in ``config.yaml``.
     opt_in
@@ -349,12 +381,15 @@ class Project:
             settings = parse(ProjectSettings, merge(settings.model_dump(), overrides), "the command line")
         scale_file = _choose(folder / "scales", settings.scale, "scale")
         scale = parse(Scale, read_yaml(scale_file), str(scale_file))
-        known = _stems(folder / "experiments")
-        for name in scale.experiments:
+        known = ExperimentFiles(folder)
+        overrides_of: dict[str, dict[str, Any]] = {}
+        for name, values in scale.experiments.items():
             if name not in known:
                 raise ConfigError(
                     f"{scale_file}: experiments.{name}: there is no such experiment; {nearest(name, known)}"
                 )
+            overrides_of[name] = with_new_names(values, f"{scale_file}: experiments.{name}")
+        known.check_published()
         self.scale = settings.scale
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
@@ -363,18 +398,19 @@ class Project:
         """Those that run, by the name of their folder."""
 
         said = settings.artifacts
-        chosen = dict.fromkeys(known, said) if isinstance(said, str) else said
+        chosen = said if isinstance(said, dict) else {}
+        every = said if isinstance(said, str) else None
 
         def resolve(name: str, user: str | None = None) -> ResolvedExperiment:
-            data, where = self._read(name, scale, scale_file)
-            parts = parse(Experiment, data, where)
-            if parts.weights_of and user:
-                raise ConfigError(f"{where}: weights_of: it trains nothing itself, as '{user}' would need")
-            source = resolve(parts.weights_of, name) if parts.weights_of else None
-            artifacts = source.artifacts if source else chosen.get(name) or parts.artifacts or "build"
-            experiment = ResolvedExperiment(
-                self._file(name), parts, settings.scale, scale, where, self.benchmarks, artifacts
-            )
+            written = known.read(name, overrides_of, str(scale_file))
+            where = written.where
+            parts = parse(Experiment, written.data, where)
+            if parts.reuse_weights_of and user:
+                raise ConfigError(f"{where}: reuse_weights_of: it trains nothing itself, as '{user}' would need")
+            source = resolve(parts.reuse_weights_of, name) if parts.reuse_weights_of else None
+            artifacts = source.artifacts if source else every or chosen.get(name) or parts.artifacts or "build"
+            experiment = ResolvedExperiment(written, parts, settings.scale, scale, self.benchmarks, artifacts)
+            _check_scales(parts.published, written, _stems(folder / "scales"))
             if source:
                 _check_weights(experiment, source, where)
             self.known[name] = experiment
@@ -384,7 +420,7 @@ class Project:
         """The experiments asked for, and those that train for them."""
         self.experiments = {name: resolve(name) for name in settings.experiments}
         """The experiments asked for."""
-        for name in said if isinstance(said, dict) else ():
+        for name in chosen:
             if name not in known:
                 raise ConfigError(f"{base}: artifacts.{name}: there is no such experiment; {nearest(name, known)}")
             if name in self.known and self.known[name].artifacts != chosen[name]:
@@ -406,20 +442,6 @@ class Project:
                 except ConfigError as error:
                     raise ConfigError(f"{experiment.name}: artifacts: archive: {error}") from None
         return None
-
-    def _read(self, name: str, scale: Scale, scale_file: Path, *users: str) -> tuple[dict[str, Any], str]:
-        """An experiment's keys over those of the one that it is like, the scale's over both; and where they stand."""
-        file = self._file(name)
-        if name in users:
-            raise ConfigError(f"{file}: like: '{users[-1]}' is like '{name}' already")
-        data, override = read_yaml(file), scale.experiments.get(name, {})
-        where = f"{file} with {scale_file}" if override else str(file)
-        if isinstance(base := data.get("like"), str):
-            data = merge(self._read(base, scale, scale_file, *users, name)[0], data)
-        return merge(data, override), where
-
-    def _file(self, name: str) -> Path:
-        return _choose(self._folder / "experiments", name, "experiment")
 
     def at(self, scale: str) -> Project:
         """The same project at another scale, to judge what was kept of it."""
@@ -444,15 +466,3 @@ def _choose(folder: Path, name: str, what: str) -> Path:
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"{folder / name}.yaml: its name may have letters, digits, _ and - only")
     return folder / f"{name}.yaml"
-
-
-def schemas() -> dict[str, Any]:
-    """JSON schemas of everything that can be set, with defaults and descriptions, by name."""
-    from am import plugins
-
-    models: dict[str, type[Settings]] = {"config": ProjectSettings, "scale": Scale, "experiment": Experiment}
-    for package, attribute in (("am.methods", "METHOD"), ("am.datasets", "DATASET")):
-        for name in plugins.names(package):
-            kind = getattr(plugins.load(package, name), attribute)
-            models[f"{package.rpartition('.')[2]}/{name}"] = kind.settings_type
-    return {name: model.model_json_schema() for name, model in models.items()}

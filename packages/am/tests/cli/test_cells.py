@@ -47,9 +47,9 @@ PROJECT: dict[str, dict[str, Any]] = {
         },
     },
     "experiments/rolled": {
-        "like": "cells",
+        "extends": "cells",
         "title": "Rolled out",
-        "weights_of": "cells",
+        "reuse_weights_of": "cells",
         "evaluation": {"start": "first", "protocol": None},
     },
 }

@@ -189,3 +189,12 @@ def test_schemas_are_written_for_everything_that_can_be_set(am: Any, tmp_path: P
     found = json.loads((tmp_path / "schema.json").read_text())
     assert {"config", "scale", "experiment", "methods/am", "datasets/hydrogen"} <= set(found)
     assert found["methods/am"]["$defs"]["TrainingSettings"]["properties"]["iterations"]["exclusiveMinimum"] == 0
+
+
+def test_schemas_for_editors_are_a_file_for_each_kind_of_configuration_file(am: Any, tmp_path: Path) -> None:
+    assert am("schema", "--out", tmp_path / "all.json", "--editors", tmp_path / "schema").code == 0
+    everything = json.loads((tmp_path / "all.json").read_text())
+    files = sorted((tmp_path / "schema").iterdir())
+    assert [file.stem for file in files] == ["benchmark", "config", "experiment", "scale"]
+    assert all(json.loads(file.read_text()) == everything[file.stem] for file in files)
+    assert am("schema").sentence == "nothing says where to write: give --out, --editors, or both"

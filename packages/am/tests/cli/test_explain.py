@@ -175,6 +175,21 @@ def test_settings_that_changed_make_stale_what_depends_on_them_and_nothing_else(
     assert all(finding.startswith("stale: what counts of ") for said in found.values() for finding in said)
 
 
+def test_settings_are_those_of_the_experiment_that_a_record_names_and_of_the_file_in_older_records(
+    project: Path, explain: Explain
+) -> None:
+    variants = {"renamed": {"methods": {"am": {"title": "AM!"}}}}
+    change(project / "config/experiments/atom.yaml", {"variants": variants})
+    beside = sidecar(project / f"{RESULTS}/tables/atom.csv")
+    record = json.loads(beside.read_text())
+    (asked,) = record["settings"]
+    assert asked["experiment"] == "atom"
+    for name, stale in (("atom", False), ("atom_renamed", True), (None, False)):
+        told = {key: value for key, value in {**asked, "experiment": name}.items() if value is not None}
+        beside.write_text(json.dumps({**record, "settings": [told]}))
+        assert bool(findings(explain(f"{RESULTS}/tables/atom.csv"))) == stale
+
+
 def test_the_metric_along_training_depends_on_how_samples_are_drawn(project: Path, explain: Explain) -> None:
     change(project / f"{RESULTS}/atom/am/config.yaml", {"sampling": {"solver": {"method": "euler"}}})
     assert f"{SEED}/history.csv" in findings(explain(f"{RESULTS}/figures/iterations.png"))

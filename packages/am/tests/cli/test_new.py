@@ -53,6 +53,9 @@ def test_a_benchmark_is_a_folder_without_a_trace_of_its_template(am: Any, projec
         "rules.smk",
     }
     assert not any(word in path.read_text() for path in folder.iterdir() for word in ("NAME", "EXPERIMENT"))
+    named, _, schema = (folder / "benchmark.yaml").read_text().partition("\n")[0].partition("=")
+    assert named == "# yaml-language-server: $schema"
+    assert (folder / schema).resolve() == project / "config/schema/benchmark.json"
 
 
 @pytest.mark.parametrize(

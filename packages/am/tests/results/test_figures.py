@@ -24,6 +24,7 @@ from PIL.PdfParser import PdfParser
 
 from am.data.samples import Samples
 from am.data.snapshots import DataError
+from am.experiment_files import ExperimentFiles
 from am.experiments import Project, ResolvedExperiment
 from am.results.estimates import next_value
 from am.results.figures.animation import animation
@@ -186,7 +187,7 @@ def test_a_method_looks_the_same_everywhere() -> None:
 
 def test_methods_that_are_seen_together_are_told_apart_by_colour_up_to_six_and_by_colour_or_marker_beyond() -> None:
     """Where this fails for a new method or experiment, another salt in ``figures/style.py`` is to be found."""
-    names = sorted(path.stem for path in (ROOT / "config/experiments").glob("*.yaml"))
+    names = list(ExperimentFiles(ROOT / "config"))
     for scale in ("laptop", "paper"):
         for experiment in Project(ROOT / "config", {"scale": scale, "experiments": names}).experiments.values():
             seen = [look for name, look in looks(experiment.labels()).items() if name in methods(experiment)]

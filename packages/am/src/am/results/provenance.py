@@ -66,6 +66,8 @@ class Asked(TypedDict, total=False):
 
     file: Required[str]
     """Where they stand: a ``config.yaml`` of the results, or a file of ``config/experiments``."""
+    experiment: str
+    """Only of an experiment's file: which of those that stand there; that of the file's name in older records."""
     scale: str
     """Only of an experiment's file: the scale whose values override its own."""
     benchmarks: list[str]
@@ -196,6 +198,7 @@ class _Run(Record):
 
 class _AskedRecord(Record):
     file: str
+    experiment: str | None = None
     scale: str | None = None
     benchmarks: list[str] | None = None
     keys: list[str]

@@ -357,7 +357,8 @@ class Explainer:
         keys = asked["keys"]
         if asked.get("scale") is not None:
             named_then = asked.get("benchmarks")
-            return _experiment(file, asked["scale"], None if named_then is None else tuple(named_then)).shown(*keys)
+            name, benchmarks = asked.get("experiment") or file.stem, None if named_then is None else tuple(named_then)
+            return _experiment(file.parents[1], name, asked["scale"], benchmarks).shown(*keys)
         if file.name == "settings.yaml":
             told = read_yaml(file)
             return digest({key: told[key] for key in keys})
@@ -391,10 +392,10 @@ class _Record:
 
 
 @cache
-def _experiment(file: Path, scale: str, benchmarks: tuple[str, ...] | None) -> ResolvedExperiment:
+def _experiment(project: Path, name: str, scale: str, benchmarks: tuple[str, ...] | None) -> ResolvedExperiment:
     """As it is resolved now, with the benchmarks that took part then; older records do not name them."""
     named_then = {} if benchmarks is None else {"benchmarks": list(benchmarks)}
-    return Project(file.parents[1], {"scale": scale, "experiments": [file.stem], **named_then}).experiments[file.stem]
+    return Project(project, {"scale": scale, "experiments": [name], **named_then}).experiments[name]
 
 
 def _is_source(file: Path, code: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from am.benchmarks import FOLDER
 from am.config import ConfigError, nearest
+from am.experiment_files import ExperimentFiles
 from am.results.files import atomic
 
 METHODS = Path("packages/am/src/am/methods")
@@ -93,7 +94,7 @@ def new_benchmark(name: str, experiment: str) -> list[Path]:
         The name cannot be used, something has it, there is no such experiment, or this is no copy of the project.
     """
     _check(name, FOLDER / "_template")
-    known = [path.stem for path in Path("config/experiments").glob("*.yaml")]
+    known = ExperimentFiles(Path("config"))
     if experiment not in known:
         raise ConfigError(f"there is no experiment '{experiment}'; {nearest(experiment, known)}")
     _refuse(FOLDER / name)

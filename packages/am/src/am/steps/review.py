@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from am.config import ConfigError, nearest
+from am.experiment_files import ExperimentFiles
 from am.experiments import Project, ResolvedExperiment
 from am.results.files import atomic, write_text
 from am.results.numbers import number
@@ -65,7 +66,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
     TableError
         A table cannot be read.
     """
-    known = sorted(file.stem for file in (settings / "experiments").glob("*.yaml"))
+    known = list(ExperimentFiles(settings))
     places = {(place.parent.name, place.name): place for place in sorted(kept.glob("*/*")) if _holds_results(place)}
     if not places:
         raise ConfigError(f"{kept}: there are no results to review")
