@@ -4,8 +4,8 @@ from am.results.figures.captions import caption_file
 rule tabulate_metrics:
     """Means over seeds with intervals, beside floor, controls, costs and published values."""
     input:
-        metrics=lambda w: every_run("metrics.csv", experiment(w)),
-        costs=lambda w: every_run("provenance.json", experiment(w), own=True),
+        metrics=lambda w: PLAN.of_runs("metrics.csv", experiment(w)),
+        costs=lambda w: PLAN.of_runs("provenance.json", experiment(w), own=True),
         floor=rules.measure_floor.output,
     output:
         multiext(
@@ -31,13 +31,13 @@ rule tabulate_metrics:
         " --floor {input.floor:q} --out {output.csv:q} 2> {log:q}"
 
 
-for figure, suffixes in FIGURES.items():
+for figure, suffixes in FIGURE_KINDS.items():
 
     rule:
         name:
             f"draw_{figure}"
         input:
-            shown_in(figure),
+            lambda w, figure=figure: PLAN.shown_in(figure, experiment(w)),
         output:
             expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes[:-1]),
             report(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from am.config import ConfigError
+from am.steps.seeds import is_ours
 
 if TYPE_CHECKING:
     from am.experiments import ResolvedExperiment
@@ -36,6 +37,10 @@ ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
 ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
+SeedsOption = Annotated[
+    list[int],
+    typer.Option("--seed", min=0, help="One of the experiment's seeds; may be repeated, where paths say {seed}."),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
 AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
@@ -256,13 +261,24 @@ def unpack(
 def prepare(
     config: ConfigOption,
     out: OutOption,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="This seed only; may be repeated.")] = None,
+    seeds: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="This seed only; may be repeated, for one file or, where --out says {seed}, for several.",
+        ),
+    ] = None,
     test: Annotated[bool, typer.Option(help="Draw the start and the truth of seeds.")] = True,
 ) -> None:
     """Make an experiment's data.h5ad: training points, and each seed's start and truth."""
     from am.steps.prepare import prepare as step
+    from am.steps.seeds import PLACE, each
 
-    step(config, out, (seeds or None) if test else ())
+    if test and seeds and PLACE in str(out):
+        each(seeds, [out], lambda seed, path: step(config, path, [seed]))
+    else:
+        step(config, out, (seeds or None) if test else ())
 
 
 @app.command()
@@ -292,7 +308,7 @@ def train(
 def sample(
     run: RunOption,
     data: DataOption,
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     model: Annotated[Path | None, typer.Option(help="Weights, for methods that train.")] = None,
     device: DeviceOption = "auto",
@@ -301,8 +317,9 @@ def sample(
     """Push particles from t = 0 to every time that the experiment asks about."""
     _use(threads)
     from am.steps.sample import sample as step
+    from am.steps.seeds import each
 
-    step(run, data, out, seed, model, device)
+    each(seeds, [data, out, model], lambda seed, data, out, model: step(run, data, out, seed, model, device))
 
 
 @app.command()
@@ -311,15 +328,19 @@ def evaluate(
     data: DataOption,
     samples: Annotated[Path, typer.Option(help="The samples.npz of a method, in any language.")],
     method: Annotated[str, typer.Option(help="Name of the row.")],
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     threads: ThreadsOption = 1,
 ) -> None:
     """Measure predictions against the truth at every time: metrics.csv, with blocks.csv and draws.csv beside it."""
     _use(threads)
     from am.steps.evaluate import evaluate as step
+    from am.steps.seeds import each
 
-    step(config, data, samples, out, method, seed)
+    def of_seed(seed: int, data: Path, samples: Path, out: Path) -> None:
+        step(config, data, samples, out, method, seed)
+
+    each(seeds, [data, samples, out], of_seed)
 
 
 @app.command()
@@ -337,7 +358,7 @@ def history(
     run: RunOption,
     data: DataOption,
     snapshots: Annotated[Path, typer.Option(help="The snapshots.safetensors that `am train` wrote.")],
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
@@ -346,9 +367,13 @@ def history(
     _use(threads)
     from am.steps.evaluate import history as step
     from am.steps.recorded import require_recorded
+    from am.steps.seeds import each
 
-    require_recorded([data, snapshots])  # not in the step: how records are read is no part of what is measured
-    step(config, run, data, snapshots, out, seed, device)
+    def of_seed(seed: int, data: Path, snapshots: Path, out: Path) -> None:
+        require_recorded([data, snapshots])  # not in the step: how records are read is no part of what is measured
+        step(config, run, data, snapshots, out, seed, device)
+
+    each(seeds, [data, snapshots, out], of_seed)
 
 
 @app.command()
@@ -566,17 +591,12 @@ def main() -> None:
             print("am: interrupted; the same command continues", file=sys.stderr)
         raise
     except (RuntimeError, ValueError, OSError) as error:
-        if not _is_ours(error):
+        if not is_ours(error):
             raise
         # Processes that this command started on the same machine fail as it does; one of them says why.
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"am: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(1)
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether the library itself raised this as a sentence for the user."""
-    return type(error).__module__.split(".")[0] == "am"
 
 
 if __name__ == "__main__":

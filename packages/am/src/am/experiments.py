@@ -355,7 +355,7 @@ class Project:
                 raise ConfigError(
                     f"{scale_file}: experiments.{name}: there is no such experiment; {nearest(name, known)}"
                 )
-        self.scale = settings.scale
+        self.scale, self.seeds = settings.scale, scale.seeds
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
         self.partial = settings.partial
