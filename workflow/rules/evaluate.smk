@@ -15,6 +15,8 @@ for batch in PLAN.batches(own=True):
             provenance=of(f"{OF_SEED}/provenance.json", batch.seeds),
         log:
             f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{batch.name}.log",
+        benchmark:
+            f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
         group:
@@ -51,6 +53,8 @@ for batch in PLAN.batches():
             draws=of(f"{OF_SEED}/draws.csv", batch.seeds),
         log:
             f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{batch.name}.log",
+        benchmark:
+            f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
         group:
@@ -81,6 +85,8 @@ for batch in PLAN.batches():
             of(f"{OF_SEED}/history.csv", batch.seeds),
         log:
             f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{batch.name}.log",
+        benchmark:
+            f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
         conda:
@@ -109,6 +115,8 @@ rule measure_floor:
         f"{OUT}/{{experiment}}/floor.csv",
     log:
         f"{OUT}/logs/measure_floor/{{experiment}}.log",
+    benchmark:
+        f"{OUT}/logs/measure_floor/{{experiment}}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

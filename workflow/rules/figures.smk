@@ -19,13 +19,15 @@ rule tabulate_metrics:
         ),
     log:
         f"{OUT}/logs/tabulate_metrics/{{experiment}}.log",
+    benchmark:
+        f"{OUT}/logs/tabulate_metrics/{{experiment}}.tsv"
     localrule: True
     conda:
         "../../environment.yml"
     params:
         code=step_digest("tabulate"),
         experiment=lambda w: experiment(w).shown("labels", "published", "protocol"),
-        scale=PROJECT.scale,
+        scale=PROJECT.level,
     shell:
         "am tabulate {input.metrics:q} --project config --scale {params.scale:q} --experiment {wildcards.experiment:q}"
         " --floor {input.floor:q} --out {output.csv:q} 2> {log:q}"
@@ -48,6 +50,8 @@ for figure, suffixes in FIGURE_KINDS.items():
             ),
         log:
             f"{OUT}/logs/draw_{figure}/{{experiment}}.log",
+        benchmark:
+            f"{OUT}/logs/draw_{figure}/{{experiment}}.tsv"
         localrule: True
         conda:
             "../../environment.yml"
@@ -55,7 +59,7 @@ for figure, suffixes in FIGURE_KINDS.items():
             code=step_digest("draw"),
             figure=figure,
             beside=shown_beside(figure),
-            scale=PROJECT.scale,
+            scale=PROJECT.level,
             out=lambda w, output: [word for path in output for word in ("--out", path)],
         shell:
             "am draw {params.figure:q} {input:q} --project config --scale {params.scale:q} "

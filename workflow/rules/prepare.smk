@@ -6,6 +6,8 @@ rule prepare_data:
         TRAINING_POINTS,
     log:
         f"{OUT}/logs/prepare_data/{{experiment}}.log",
+    benchmark:
+        f"{OUT}/logs/prepare_data/{{experiment}}.tsv"
     conda:
         "../../environment.yml"
     params:
@@ -28,6 +30,8 @@ for batch in PLAN.prepared():
             of(ALL_POINTS, batch.seeds),
         log:
             f"{OUT}/logs/prepare_seeds/{{experiment}}/seed{batch.name}.log",
+        benchmark:
+            f"{OUT}/logs/prepare_seeds/{{experiment}}/seed{batch.name}.tsv"
         wildcard_constraints:
             experiment=batch.experiments,
         conda:

@@ -8,13 +8,15 @@ rule verify_claims:
         others=multiext(f"{OUT}/verdict", ".csv", ".md"),
     log:
         f"{OUT}/logs/verify_claims.log",
+    benchmark:
+        f"{OUT}/logs/verify_claims.tsv"
     localrule: True
     conda:
         "../../environment.yml"
     params:
         code=step_digest("verify"),
         published=digest([[p.model_dump() for p in e.published] for e in PROJECT.experiments.values()]),
-        scale=PROJECT.scale,
+        scale=PROJECT.level,
         results=lambda w, output: Path(output.page).parent,
     shell:
         "am verify --project config --scale {params.scale:q} "
