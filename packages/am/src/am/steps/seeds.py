@@ -40,7 +40,7 @@ def each(seeds: Sequence[int], paths: Sequence[Path | None], step: Callable[...,
         for path in paths:
             if path is not None and PLACE not in str(path):
                 raise ConfigError(
-                    f"{path}: it would be the same file for {len(seeds)} seeds; write {PLACE} in its path"
+                    f"{path}: it would be one file for {len(seeds)} seeds; write {PLACE} in its path"
                 )
     failed = []
     for seed in seeds:
