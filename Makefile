@@ -18,8 +18,8 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 RUN := snakemake --profile workflow/profiles/local --config scale=$(SCALE)
-# All that Snakemake says, but for the errors of jobs that Ctrl-C ended.
-SHOWN := 2>&1 | (trap '' INT; awk '/^Terminating processes on user request/ { ended = 1 } !ended { print; fflush() }')
+# One line of progress, and errors; not those of jobs that Ctrl-C ended.
+SHOWN := 2>&1 | python -X utf8 workflow/progress.py
 # A scale that extends another has its folder.
 RESULTS := results/$(or $(shell sed -n 's/^extends: *//p' config/scales/$(SCALE).yaml),$(SCALE))
 
