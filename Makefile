@@ -18,9 +18,10 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 RUN := snakemake --profile workflow/profiles/local --config scale=$(SCALE)
-# All that Snakemake says, but for the errors of jobs that Ctrl-C ended.
-SHOWN := 2>&1 | (trap '' INT; awk '/^Terminating processes on user request/ { ended = 1 } !ended { print; fflush() }')
-RESULTS := results/$(SCALE)
+# One line of progress, and errors; not those of jobs that Ctrl-C ended.
+SHOWN := 2>&1 | python -X utf8 workflow/progress.py
+# A scale that extends another has its folder.
+RESULTS := results/$(or $(shell sed -n 's/^extends: *//p' config/scales/$(SCALE).yaml),$(SCALE))
 
 ##@ What can be made
 
@@ -29,7 +30,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: reproduce
-reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, laptop (default) or paper
+reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, laptop (default), full or paper
 	@failed=
 	trap 'echo "interrupted; the same command continues" >&2; exit 130' INT
 	$(RUN) $(SHOWN) || failed=yes

@@ -68,7 +68,7 @@ def test_after_an_interrupt_one_sentence_is_the_last_word_and_the_same_command_c
         printed = []
         for line in run.stdout:
             printed.append(line)
-            if re.match(r"[3-9] of \d+ steps", line):
+            if re.match(r"[3-9] of \d+ jobs done, ", line):
                 os.killpg(run.pid, signal.SIGINT)
                 break
         printed += run.stdout

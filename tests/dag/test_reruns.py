@@ -27,12 +27,18 @@ def again(project: ProjectCopy) -> set[str]:
     return {" ".join(job[key] for key in ("rule", "run", "seed") if key in job) for job in project.planned()}
 
 
-def each(rules: Iterable[str], run: str, seeds: Iterable[int] = (0, 1)) -> set[str]:
-    return {f"{rule} {run} {seed}" for rule in rules for seed in seeds}
+def each(rules: Iterable[str], run: str) -> set[str]:
+    """These rules for a run, each with all of its seeds."""
+    return {f"{rule} {run}" for rule in rules}
 
 
-SAMPLING = ["sample_method", "evaluate_samples", "measure_history"]
-TRAINING = ["train_method", *SAMPLING]
+def learnt(run: str, seeds: Iterable[int] = (0, 1)) -> set[str]:
+    """A run trained anew with these seeds, and measured with all."""
+    return {f"train_method {run} {seed}" for seed in seeds} | each(SAMPLING, run)
+
+
+PREDICTION = ["sample_method", "evaluate_samples"]
+SAMPLING = [*PREDICTION, "measure_history"]
 
 
 def test_after_a_run_nothing_is_left_to_do(changed: ProjectCopy) -> None:
@@ -89,7 +95,7 @@ def test_a_metric_that_was_edited_by_hand_ends_the_workflow_with_its_name(change
 CHANGES = {
     "an objective": (
         [(f"{LIBRARY}/objectives/sliced_score_matching.py", "def ", "_ADDED = 1\n\n\ndef ")],
-        each(TRAINING, "ald_ssm") | {"tabulate_metrics"} | LINES | LOSSES | VERDICT,
+        learnt("ald_ssm") | {"tabulate_metrics"} | LINES | LOSSES | VERDICT,
     ),
     "a figure": (
         [(f"{LIBRARY}/results/figures/style.py", "def ", "_ADDED = 1\n\n\ndef ")],
@@ -105,7 +111,7 @@ CHANGES = {
     ),
     "a training setting": (
         [(SCALE, "am: {settings: {training: {iterations: 3}}}", "am: {settings: {training: {iterations: 4}}}")],
-        each(TRAINING, "am") | {"tabulate_metrics"} | DRAWINGS | VERDICT,
+        learnt("am") | {"tabulate_metrics"} | DRAWINGS | VERDICT,
     ),
     "a sampling setting": (
         [(EXPERIMENT, "time_steps: 2", "time_steps: 3")],
@@ -113,21 +119,26 @@ CHANGES = {
     ),
     "one seed more": (
         [(SCALE, "[0, 1]", "[0, 1, 2]")],
-        {"prepare_seed 2", "tabulate_metrics"}
-        | each(TRAINING, "am", [2])
-        | each(TRAINING, "ald_ssm", [2])
-        | each(["sample_method", "evaluate_samples"], "no_dynamics", [2])
+        {"prepare_seeds", "tabulate_metrics"}
+        | learnt("am", [2])
+        | learnt("ald_ssm", [2])
+        | each(PREDICTION, "no_dynamics")
         | LINES
         | LOSSES
+        | CLOUDS
         | VERDICT,
     ),
     "one seed more of one run": (
         [(SCALE, "am: {settings", "am: {seeds: 3, settings")],
-        {"prepare_seed 2", "tabulate_metrics"} | each(TRAINING, "am", [2]) | LINES | LOSSES | VERDICT,
+        {"prepare_seeds_2", "tabulate_metrics", "train_method am 2"}
+        | {f"{rule}_2 am" for rule in SAMPLING}
+        | LINES
+        | LOSSES
+        | VERDICT,
     ),
     "one method more": (
         [(EXPERIMENT, "  no_dynamics: {}", "  no_dynamics: {}\n  oracle: {}")],
-        {"tabulate_metrics"} | each(["sample_method", "evaluate_samples"], "oracle") | DRAWINGS | VERDICT,
+        {"tabulate_metrics"} | each(PREDICTION, "oracle") | DRAWINGS | VERDICT,
     ),
     "a title": (
         [(EXPERIMENT, "title: Langevin", "title: ALD")],
@@ -148,10 +159,10 @@ CHANGES = {
     ),
     "a time": (
         [(EXPERIMENT, "times: [0.5, 1.0]", "times: [0.25, 1.0]")],
-        {"prepare_seed 0", "prepare_seed 1", "measure_floor", "tabulate_metrics"}
+        {"prepare_seeds", "measure_floor", "tabulate_metrics"}
         | each(SAMPLING, "am")
         | each(SAMPLING, "ald_ssm")
-        | each(["sample_method", "evaluate_samples"], "no_dynamics")
+        | each(PREDICTION, "no_dynamics")
         | LINES
         | CLOUDS
         | VERDICT,
@@ -161,12 +172,13 @@ CHANGES = {
             (SCALE, "[0, 1]", "[0, 1, 2]"),
             (f"{LIBRARY}/objectives/sliced_score_matching.py", "def ", "_ADDED = 1\n\n\ndef "),
         ],
-        {"prepare_seed 2", "tabulate_metrics"}
-        | each(TRAINING, "am", [2])
-        | each(TRAINING, "ald_ssm", [0, 1, 2])
-        | each(["sample_method", "evaluate_samples"], "no_dynamics", [2])
+        {"prepare_seeds", "tabulate_metrics"}
+        | learnt("am", [2])
+        | learnt("ald_ssm", [0, 1, 2])
+        | each(PREDICTION, "no_dynamics")
         | LINES
         | LOSSES
+        | CLOUDS
         | VERDICT,
     ),
     "a published value": (

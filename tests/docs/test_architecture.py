@@ -64,6 +64,7 @@ def test_every_rule_and_command_has_its_place() -> None:
     way = section(PAGE, "## The way data goes")
     sources = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     rules = set(re.findall(r"^rule (\w+):", sources, re.MULTILINE))
+    rules |= set(re.findall(r'^ +batch\.rule\("(\w+)", SEEDS\)', sources, re.MULTILINE))
     assert set(first_cells(way)) == rules | {"draw_<figure>"}
     commands = typer.main.get_command(app).commands.keys()  # type: ignore[attr-defined]
     assert set(re.findall(r"`am (\w+)`", way)) == commands

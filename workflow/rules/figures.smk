@@ -4,8 +4,8 @@ from am.results.figures.captions import caption_file
 rule tabulate_metrics:
     """Means over seeds with intervals, beside floor, controls, costs and published values."""
     input:
-        metrics=lambda w: every_run("metrics.csv", experiment(w)),
-        costs=lambda w: every_run("provenance.json", experiment(w), own=True),
+        metrics=lambda w: PLAN.of_runs("metrics.csv", experiment(w)),
+        costs=lambda w: PLAN.of_runs("provenance.json", experiment(w), own=True),
         floor=rules.measure_floor.output,
     output:
         multiext(
@@ -19,25 +19,27 @@ rule tabulate_metrics:
         ),
     log:
         f"{OUT}/logs/tabulate_metrics/{{experiment}}.log",
+    benchmark:
+        f"{OUT}/logs/tabulate_metrics/{{experiment}}.tsv"
     localrule: True
     conda:
         "../../environment.yml"
     params:
         code=step_digest("tabulate"),
         experiment=lambda w: experiment(w).shown("labels", "published", "protocol"),
-        scale=PROJECT.scale,
+        scale=PROJECT.level,
     shell:
         "am tabulate {input.metrics:q} --project config --scale {params.scale:q} --experiment {wildcards.experiment:q}"
         " --floor {input.floor:q} --out {output.csv:q} 2> {log:q}"
 
 
-for figure, suffixes in FIGURES.items():
+for figure, suffixes in FIGURE_KINDS.items():
 
     rule:
         name:
             f"draw_{figure}"
         input:
-            shown_in(figure),
+            lambda w, figure=figure: PLAN.shown_in(figure, experiment(w)),
         output:
             expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes[:-1]),
             report(
@@ -48,6 +50,8 @@ for figure, suffixes in FIGURES.items():
             ),
         log:
             f"{OUT}/logs/draw_{figure}/{{experiment}}.log",
+        benchmark:
+            f"{OUT}/logs/draw_{figure}/{{experiment}}.tsv"
         localrule: True
         conda:
             "../../environment.yml"
@@ -55,7 +59,7 @@ for figure, suffixes in FIGURES.items():
             code=step_digest("draw"),
             figure=figure,
             beside=shown_beside(figure),
-            scale=PROJECT.scale,
+            scale=PROJECT.level,
             out=lambda w, output: [word for path in output for word in ("--out", path)],
         shell:
             "am draw {params.figure:q} {input:q} --project config --scale {params.scale:q} "

@@ -6,6 +6,8 @@ rule retrieve_file:
         "data/raw/{source}/{file}",
     log:
         f"{OUT}/logs/retrieve_file/{{source}}/{{file}}.log",
+    benchmark:
+        f"{OUT}/logs/retrieve_file/{{source}}/{{file}}.tsv"
     localrule: True
     conda:
         "../../environment.yml"
@@ -25,6 +27,8 @@ rule unpack_weights:
         provenance=f"{OUT}/{ARCHIVES}/{{experiment}}/{{run}}/seed{{seed}}/training.json",
     log:
         f"{OUT}/logs/unpack_weights/{{experiment}}/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/logs/unpack_weights/{{experiment}}/{{run}}/seed{{seed}}.tsv"
     localrule: True
     conda:
         "../../environment.yml"

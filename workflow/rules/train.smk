@@ -9,6 +9,8 @@ rule train_method:
         provenance=f"{OUT}/{{experiment}}/{{run}}/seed{{seed}}/training.json",
     log:
         f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

@@ -106,7 +106,7 @@ def test_there_are_the_scales_that_the_project_promises() -> None:
 def test_every_scale_resolves_with_each_default_filled_in_and_checks_again(scale: str, tmp_path: Path) -> None:
     every = list(ExperimentFiles(COMMITTED))
     project = Project(COMMITTED, {"scale": scale, "experiments": every})
-    assert project.scale == scale
+    assert (project.level, project.scale) == (scale, {"full": "laptop"}.get(scale, scale))
     assert list(project.experiments) == every
     assert list(Project(COMMITTED).experiments) == read_yaml(COMMITTED / "config.yaml")["experiments"]
     for experiment in project.experiments.values():

@@ -13,6 +13,7 @@ import typer
 
 from am.config import ConfigError
 from am.extras import explained, require
+from am.steps.seeds import is_ours
 
 if TYPE_CHECKING:
     from am.experiments import ResolvedExperiment
@@ -37,6 +38,10 @@ ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
 ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/, or a variant in one: <file>_<variant>.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
+SeedsOption = Annotated[
+    list[int],
+    typer.Option("--seed", min=0, help="One of the experiment's seeds; may be repeated, where paths say {seed}."),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
 AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
@@ -277,14 +282,25 @@ def unpack(
 def prepare(
     config: ConfigOption,
     out: OutOption,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", min=0, help="This seed only; may be repeated.")] = None,
+    seeds: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="This seed only; may be repeated, for one file or, where --out says {seed}, for several.",
+        ),
+    ] = None,
     test: Annotated[bool, typer.Option(help="Draw the start and the truth of seeds.")] = True,
 ) -> None:
     """Make an experiment's data.h5ad: training points, and each seed's start and truth."""
     require("am prepare", "cells")
     from am.steps.prepare import prepare as step
+    from am.steps.seeds import PLACE, each
 
-    step(config, out, (seeds or None) if test else ())
+    if test and seeds and PLACE in str(out):
+        each(seeds, [out], lambda seed, path: step(config, path, [seed]))
+    else:
+        step(config, out, (seeds or None) if test else ())
 
 
 @app.command()
@@ -315,7 +331,7 @@ def train(
 def sample(
     run: RunOption,
     data: DataOption,
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     model: Annotated[Path | None, typer.Option(help="Weights, for methods that train.")] = None,
     device: DeviceOption = "auto",
@@ -325,8 +341,9 @@ def sample(
     require("am sample", "cells")
     _use(threads)
     from am.steps.sample import sample as step
+    from am.steps.seeds import each
 
-    step(run, data, out, seed, model, device)
+    each(seeds, [data, out, model], lambda seed, data, out, model: step(run, data, out, seed, model, device))
 
 
 @app.command()
@@ -335,7 +352,7 @@ def evaluate(
     data: DataOption,
     samples: Annotated[Path, typer.Option(help="The samples.npz of a method, in any language.")],
     method: Annotated[str, typer.Option(help="Name of the row.")],
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -343,8 +360,12 @@ def evaluate(
     require("am evaluate", "cells")
     _use(threads)
     from am.steps.evaluate import evaluate as step
+    from am.steps.seeds import each
 
-    step(config, data, samples, out, method, seed)
+    def of_seed(seed: int, data: Path, samples: Path, out: Path) -> None:
+        step(config, data, samples, out, method, seed)
+
+    each(seeds, [data, samples, out], of_seed)
 
 
 @app.command()
@@ -363,7 +384,7 @@ def history(
     run: RunOption,
     data: DataOption,
     snapshots: Annotated[Path, typer.Option(help="The snapshots.safetensors that `am train` wrote.")],
-    seed: SeedOption,
+    seeds: SeedsOption,
     out: OutOption,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
@@ -373,9 +394,13 @@ def history(
     _use(threads)
     from am.steps.evaluate import history as step
     from am.steps.recorded import require_recorded
+    from am.steps.seeds import each
 
-    require_recorded([data, snapshots])  # not in the step: how records are read is no part of what is measured
-    step(config, run, data, snapshots, out, seed, device)
+    def of_seed(seed: int, data: Path, snapshots: Path, out: Path) -> None:
+        require_recorded([data, snapshots])  # not in the step: how records are read is no part of what is measured
+        step(config, run, data, snapshots, out, seed, device)
+
+    each(seeds, [data, snapshots, out], of_seed)
 
 
 @app.command()
@@ -614,8 +639,7 @@ def _sentence(error: Exception) -> str | None:
     if type(error) is ModuleNotFoundError:
         missing = explained(error, "this command")
         return None if missing is None else str(missing)
-    ours = type(error).__module__.split(".")[0] == "am"
-    return " ".join(str(error).splitlines()) if ours else None
+    return " ".join(str(error).splitlines()) if is_ours(error) else None
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, WithJsonSchema, field_validator
 
+from am import plugins
 from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
 from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
 from am.experiment_files import NAME, ExperimentFiles, Written, with_new_names
-from am.methods.contract import TrainedMethod
+from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, LikelihoodSettings, PairedSettings
 from am.results.labels import Label
 from am.results.provenance import Asked, named
@@ -78,6 +79,10 @@ class Run(Settings):
     seeds: Seeds | None = Field(
         default=None, description="how many, or which: those of the scale, and more; the scale's when left out"
     )
+    long: bool | None = Field(
+        default=None,
+        description="only at scales that have what takes long; when left out, that of methods that simulate to train",
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="the method's settings")
 
 
@@ -116,6 +121,10 @@ class Scale(Settings):
 
     title: str
     seeds: Seeds
+    long: bool = Field(default=False, description="also run what takes long")
+    extends: Name | None = Field(
+        default=None, description="another scale, which holds but for what stands here; results lie in its folder"
+    )
     experiments: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -158,14 +167,16 @@ class ResolvedExperiment:
         benchmarks: Mapping[str, Benchmark],
         artifacts: Artifacts,
     ) -> None:
-        self.file, self.name, self.scale, self.seeds = written.file, written.name, scale_name, scale.seeds
+        self.file, self.name, self.seeds = written.file, written.name, scale.seeds
+        self.scale, self._asked_at = scale.extends or scale_name, scale_name
         where = written.where
         self.title, self.published = parts.title, parts.published
         for run in parts.figures.methods:
             if run not in parts.methods:
                 raise ConfigError(f"{where}: figures.methods: there is no run '{run}'; {nearest(run, parts.methods)}")
-        self.pictured = parts.figures.methods or tuple(parts.methods)
-        self._more = {name: run.seeds for name, run in parts.methods.items() if run.seeds is not None}
+        methods = {name: run for name, run in parts.methods.items() if scale.long or not _takes_long(name, run)}
+        self.pictured = tuple(name for name in parts.figures.methods or methods if name in methods)
+        self._more = {name: run.seeds for name, run in methods.items() if run.seeds is not None}
         for name, seeds in self._more.items():
             if missing := set(self.seeds) - set(seeds):
                 raise ConfigError(f"{where}: methods.{name}.seeds: the scale's seed {min(missing)} is not among them")
@@ -183,8 +194,7 @@ class ResolvedExperiment:
             evaluation=parts.evaluation,
         )
         self.runs = {
-            run: self._resolve(run, settings, f"{where}: methods.{run}.settings")
-            for run, settings in parts.methods.items()
+            run: self._resolve(run, settings, f"{where}: methods.{run}.settings") for run, settings in methods.items()
         }
         self.benchmarks = {name: one for name, one in benchmarks.items() if self.name in one.experiments}
         """Runs whose rules lie in folders of their own."""
@@ -221,7 +231,7 @@ class ResolvedExperiment:
         return Asked(
             file=named(self.file),
             experiment=self.name,
-            scale=self.scale,
+            scale=self._asked_at,
             benchmarks=sorted(self.benchmarks),
             keys=list(keys),
             sha256=self.shown(*keys),
@@ -254,6 +264,11 @@ class ResolvedExperiment:
                 weighs=method.weighs,
             ),
         )
+
+
+def _takes_long(name: str, run: Run) -> bool:
+    kind: type[Method] = plugins.load("am.methods", run.method or name).METHOD
+    return kind.simulates if run.long is None else run.long
 
 
 def _check_evaluation(evaluation: Evaluation, dataset: Dataset, where: str) -> None:
@@ -365,7 +380,8 @@ class Project:
     overrides
         Values that take the place of those in ``config.yaml``.
     opt_in
-        Whether benchmarks that are opt-in take part unnamed: where kept results are judged, and nothing runs.
+        Whether benchmarks that are opt-in take part unnamed, and what takes long does: where kept results are judged,
+        and nothing runs.
 
     Raises
     ------
@@ -379,8 +395,10 @@ class Project:
         settings = parse(ProjectSettings, read_yaml(base), str(base))
         if overrides:
             settings = parse(ProjectSettings, merge(settings.model_dump(), overrides), "the command line")
-        scale_file = _choose(folder / "scales", settings.scale, "scale")
-        scale = parse(Scale, read_yaml(scale_file), str(scale_file))
+        self.level = self._most(settings.scale) if opt_in else settings.scale
+        """The scale that was asked for."""
+        scale_file = _choose(folder / "scales", self.level, "scale")
+        scale = parse(Scale, self._read_scale(scale_file), str(scale_file))
         known = ExperimentFiles(folder)
         overrides_of: dict[str, dict[str, Any]] = {}
         for name, values in scale.experiments.items():
@@ -390,7 +408,8 @@ class Project:
                 )
             overrides_of[name] = with_new_names(values, f"{scale_file}: experiments.{name}")
         known.check_published()
-        self.scale = settings.scale
+        self.scale, self.seeds = scale.extends or self.level, scale.seeds
+        """The scale in whose folder results lie, and its seeds."""
         self.results = Path(settings.results)
         self.tensorboard = settings.tensorboard
         self.partial = settings.partial
@@ -409,7 +428,7 @@ class Project:
                 raise ConfigError(f"{where}: reuse_weights_of: it trains nothing itself, as '{user}' would need")
             source = resolve(parts.reuse_weights_of, name) if parts.reuse_weights_of else None
             artifacts = source.artifacts if source else every or chosen.get(name) or parts.artifacts or "build"
-            experiment = ResolvedExperiment(written, parts, settings.scale, scale, self.benchmarks, artifacts)
+            experiment = ResolvedExperiment(written, parts, self.level, scale, self.benchmarks, artifacts)
             _check_scales(parts.published, written, _stems(folder / "scales"))
             if source:
                 _check_weights(experiment, source, where)
@@ -442,6 +461,22 @@ class Project:
                 except ConfigError as error:
                     raise ConfigError(f"{experiment.name}: artifacts: archive: {error}") from None
         return None
+
+    def _read_scale(self, file: Path) -> dict[str, Any]:
+        """A scale's keys over those of the one that it extends."""
+        data = read_yaml(file)
+        if not isinstance(base := data.get("extends"), str):
+            return data
+        below = read_yaml(_choose(file.parent, base, "scale"))
+        if "extends" in below:
+            raise ConfigError(f"{file}: extends: '{base}' extends a scale itself")
+        return merge(below, data)
+
+    def _most(self, scale: str) -> str:
+        """The scale that extends this one, with more runs in the same folder; itself where none does."""
+        folder = self._folder / "scales"
+        extending = (name for name in _stems(folder) if read_yaml(folder / f"{name}.yaml").get("extends") == scale)
+        return next(extending, scale)
 
     def at(self, scale: str) -> Project:
         """The same project at another scale, to judge what was kept of it."""

@@ -63,6 +63,8 @@ class Method(ABC):
     learns_from: ClassVar[Literal["path", "snapshots"]] = "path"
     """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`,
     which is handed to ``sample`` itself where there is nothing to train."""
+    simulates: ClassVar[bool] = False
+    """Whether training moves particles through time at every step, so that it takes long."""
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {}
     """Powers of length and of time in the unit of each setting that has one, t being the time."""
     needs: ClassVar[tuple[str, ...]] = ()

@@ -47,6 +47,7 @@ class TransportOde(TrainedMethod):
     settings: Settings
     title = "MIOFlow-like"
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
+    simulates: ClassVar[bool] = True
 
     def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh velocity network."""

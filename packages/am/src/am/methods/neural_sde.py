@@ -47,6 +47,7 @@ class NeuralSde(TrainedMethod):
     title = "Neural SDE"
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
     needs: ClassVar[tuple[str, ...]] = ("geomloss",)
+    simulates: ClassVar[bool] = True
 
     def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
         """A fresh potential and a fresh diffusion; time is counted in mean intervals, as published."""

@@ -53,6 +53,7 @@ class LikelihoodFlow(TrainedMethod):
 
     settings: FlowSettings
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
+    simulates: ClassVar[bool] = True
     costs: ClassVar[tuple[str, ...]]
     """What is weighed beside likelihood; ``alpha_<name>`` of the settings is its weight."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
-
-_MADE = ("samples.npz", "metrics.csv")
+from am.steps.seeds import among, said_of
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,11 @@ class Failure:
 
 
 def failures(experiment: ResolvedExperiment, results: Path) -> dict[tuple[str, int], Failure]:
-    """Runs and seeds of an experiment that were begun and did not end, by run and seed.
+    """Runs and seeds of an experiment of which a step was begun and did not end, by run and seed.
 
-    Such a run has a log, and lacks what a step of it makes: weights, samples or metrics. Metrics that are older than
-    the log are of another attempt. Runs that were never begun have no log, and are none of these.
+    The last step that a run has a log of did not leave what it makes: weights, samples or metrics. Of a step that
+    handles several seeds, those failed of which its log says so; or all, where it says so of none. Runs that were never
+    begun have no log, and are none of these.
 
     Parameters
     ----------
@@ -39,15 +39,16 @@ def failures(experiment: ResolvedExperiment, results: Path) -> dict[tuple[str, i
     """
     found = {}
     for run, seed in experiment.configured:
-        logs = sorted(_logs(experiment, results, run, seed), key=lambda path: path.stat().st_mtime)
-        folder = results / experiment.name / run / f"seed{seed}"
-        made = [folder / name for name in _MADE]
-        if run in experiment.runs and experiment.runs[run].about.trained:
-            made.insert(0, results / experiment.weights / run / f"seed{seed}" / "model.safetensors")
-        if logs and not all(path.exists() for path in made):
-            metrics = made[-1]
-            if not metrics.exists() or metrics.stat().st_mtime < logs[-1].stat().st_mtime:
-                found[run, seed] = Failure(run, seed, logs[-1], _why(logs[-1]))
+        logs = [(log, made) for log, made in _steps(experiment, results, run, seed) if log.exists()]
+        if not logs:
+            continue
+        log, made = max(logs, key=lambda one: one[0].stat().st_mtime)
+        if made.exists():
+            continue
+        text = log.read_text(encoding="utf-8", errors="replace")
+        of_seeds = said_of(text)
+        if seed in of_seeds or not of_seeds:
+            found[run, seed] = Failure(run, seed, log, of_seeds.get(seed) or _why(text))
     return found
 
 
@@ -59,20 +60,25 @@ def by_run(found: Iterable[Failure]) -> dict[str, str]:
     return {run: "; ".join(sentences) for run, sentences in told.items()}
 
 
-def _logs(experiment: ResolvedExperiment, results: Path, run: str, seed: int) -> list[Path]:
-    """Logs of the steps to metrics; what is measured along training is beside them, and keeps no metrics from being."""
-    logs = results / "logs"
+def _steps(experiment: ResolvedExperiment, results: Path, run: str, seed: int) -> Iterator[tuple[Path, Path]]:
+    """Logs of the steps to metrics, and what each step makes.
+
+    What is measured along training is beside them, and keeps no metrics from being.
+    """
+    logs, folder = results / "logs", results / experiment.name / run / f"seed{seed}"
     if run in experiment.benchmarks:
-        own = [logs / f"sample_{run}" / experiment.name / f"seed{seed}.log"]
+        yield logs / f"sample_{run}" / experiment.name / f"seed{seed}.log", folder / "samples.npz"
     else:
-        own = [logs / "train_method" / experiment.weights / run / f"seed{seed}.log"]
-    steps = ("sample_method", "evaluate_samples")
-    own += [logs / step / experiment.name / run / f"seed{seed}.log" for step in steps]
-    return [path for path in own if path.exists()]
+        weights = results / experiment.weights / run / f"seed{seed}" / "model.safetensors"
+        yield logs / "train_method" / experiment.weights / run / f"seed{seed}.log", weights
+    for step, made in (("sample_method", "samples.npz"), ("evaluate_samples", "metrics.csv")):
+        for log in (logs / step / experiment.name / run).glob("seed*.log"):
+            if seed in among(log.stem.removeprefix("seed")):
+                yield log, folder / made
 
 
-def _why(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+def _why(text: str) -> str:
+    lines = text.split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     if last.startswith("am: "):
         return last.removeprefix("am: ")
