@@ -35,6 +35,9 @@ OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folde
 ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
 ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/.")]
+ResultsOption = Annotated[
+    Path | None, typer.Option(help="Folder of the scale's results; results/<scale> when left out.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<number>.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor cores that this step may use.")]
@@ -444,9 +447,9 @@ def archive(
 
 @app.command()
 def keep(
-    project: ProjectOption,
     scale: ScaleOption,
-    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
+    project: ProjectOption = Path("config"),
+    results: ResultsOption = None,
     named: Annotated[
         list[str] | None, typer.Argument(help="Experiments, or <experiment>/<run>; all that there are when left out.")
     ] = None,
@@ -463,22 +466,24 @@ def keep(
 
     chosen = list(dict.fromkeys(name.partition("/")[0] for name in named or ()))
     asked = Project(project, {"scale": scale, **({"experiments": chosen} if chosen else {})}, opt_in=True)
-    for experiment, seeds in step(asked, results, kept, named or (), history).items():
+    for experiment, seeds in step(asked, results or Path("results", scale), kept, named or (), history).items():
         typer.echo(f"{experiment}: {seeds} runs and seeds, and the floor")
 
 
 @app.command()
 def compare(
-    project: ProjectOption,
     scale: ScaleOption,
-    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
+    project: ProjectOption = Path("config"),
+    results: ResultsOption = None,
     kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
 ) -> None:
     """Say whether a rerun agrees with the reference results: identical, within the spread over seeds, or beyond it."""
     from am.experiments import Project
     from am.steps.compare import compare as step
 
-    typer.echo("\n".join(step(Project(project, {"scale": scale}, opt_in=True), results, kept)))
+    typer.echo(
+        "\n".join(step(Project(project, {"scale": scale}, opt_in=True), results or Path("results", scale), kept))
+    )
 
 
 @app.command()

@@ -17,7 +17,7 @@ from am.results.store import RUN_COLUMNS, environment, read_environments, read_k
 RESULTS = Path("results/tiny")
 ATOM, STORE = RESULTS / "atom", Path("results/expected/tiny/atom")
 SEED = ATOM / "am/seed0"
-ABOUT = ("--project", "config", "--scale", "tiny", "--results", RESULTS)
+ABOUT = ("--scale", "tiny")
 
 
 @pytest.fixture(autouse=True)
