@@ -221,3 +221,5 @@ def test_where_nothing_is_kept_of_a_scale_it_is_said(am: Any) -> None:
     told = am("compare", *ABOUT)
     assert told.out == "results/expected/tiny: there is no reference to compare these results with\n"
     assert told.code == 0
+    shutil.rmtree(ATOM)
+    assert am("compare", *ABOUT).sentence == "results/tiny: there are no results to compare"
