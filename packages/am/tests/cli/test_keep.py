@@ -182,6 +182,15 @@ def test_what_there_is_not_is_one_sentence(am: Any, named: str, said: str) -> No
     assert am("keep", *ABOUT, named).sentence == said
 
 
+def test_an_experiment_gives_what_there_is_of_it(am: Any) -> None:
+    shutil.rmtree(ATOM / "am")
+    assert am("keep", *ABOUT, "atom").out == "atom: 2 runs and seeds, and the floor\n"
+    (ATOM / "floor.csv").unlink()
+    assert am("keep", *ABOUT, "atom").sentence == "results/tiny/atom: there is no floor.csv beside its metrics"
+    shutil.rmtree(ATOM / "oracle")
+    assert am("keep", *ABOUT, "atom").sentence == "results/tiny/atom: there are no results of any run"
+
+
 def test_without_results_there_is_nothing_to_keep(am: Any) -> None:
     shutil.rmtree(ATOM)
     assert am("keep", *ABOUT).sentence == "results/tiny: there are no results to keep"

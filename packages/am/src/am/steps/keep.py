@@ -64,9 +64,11 @@ def keep(
         experiment = project.experiments[name]
         files = [file for file in results_of(experiment, results / name) if run_of(file) in (*runs, FLOOR)]
         there = {run_of(file) for file in files}
-        if missing := [run for run in runs if named and run not in there]:
+        if missing := [run for run in runs if f"{name}/{run}" in named and run not in there]:
             raise ConfigError(f"{results / name}: there are no results of {_few(missing)}")
         if there <= {FLOOR}:
+            if name in named:
+                raise ConfigError(f"{results / name}: there are no results of any run")
             continue
         if FLOOR not in there:
             raise ConfigError(f"{results / name}: there is no floor.csv beside its metrics")
@@ -88,15 +90,12 @@ def keep(
 
 def _chosen(project: Project, named: Sequence[str]) -> dict[str, list[str]]:
     """The runs that are asked for, by experiment."""
-    if not named:
-        return {name: list(experiment.contestants) for name, experiment in project.experiments.items()}
     chosen: dict[str, list[str]] = {}
-    for name, _, run in (one.partition("/") for one in named):
-        experiment = project.experiments[name]
-        if run and run not in experiment.contestants:
-            raise ConfigError(f"{name}: there is no run '{run}'; {nearest(run, experiment.contestants)}")
-        there = {run for run, _ in experiment.configured}
-        chosen.setdefault(name, []).extend([run] if run else there)
+    for name, _, run in (one.partition("/") for one in named or project.experiments):
+        runs = project.experiments[name].contestants
+        if run and run not in runs:
+            raise ConfigError(f"{name}: there is no run '{run}'; {nearest(run, runs)}")
+        chosen.setdefault(name, []).extend([run] if run else runs)
     return chosen
 
 
