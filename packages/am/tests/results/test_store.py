@@ -107,11 +107,17 @@ def test_a_table_without_rows_leaves_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in old.folder.iterdir()) == ["metrics.csv", "runs.csv"]
 
 
-def test_environments_are_told_once(tmp_path: Path) -> None:
+def test_environments_that_records_name_are_told_once_and_no_others(tmp_path: Path) -> None:
     others = {**VERSIONS, "torch": "2.15"}
-    for environments in ({NAME: VERSIONS}, {NAME: VERSIONS, environment(others): others}, {}):
-        write_kept(kept(tmp_path, ("am", 0)), environments)
-    assert read_environments(tmp_path / "store/environments.csv") == {NAME: VERSIONS, environment(others): others}
+    both = {NAME: VERSIONS, environment(others): others}
+    one = kept(tmp_path, ("am", 0))
+    newer = {key: {**row, "environment": environment(others)} for key, row in one.records.items()}
+    elsewhere = Kept(one.folder.with_name("other"), one.tables, newer)
+    for written, told in ((one, {NAME: VERSIONS}), (elsewhere, both), (one, both)):
+        write_kept(written, both)
+        assert read_environments(tmp_path / "store/environments.csv") == told
+    write_kept(Kept(one.folder, one.tables, newer), {})
+    assert read_environments(tmp_path / "store/environments.csv") == {environment(others): others}
 
 
 def test_nothing_takes_its_place_where_one_file_cannot_be_written(

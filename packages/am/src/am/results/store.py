@@ -169,8 +169,8 @@ def write_kept(kept: Kept, environments: Mapping[str, Mapping[str, str]]) -> Non
     kept
         Its ``rows`` are made here.
     environments
-        Versions of packages by the name of the environment, as from :func:`environment`; those are added to
-        ``environments.csv`` that are not in it.
+        Versions of packages by the name of the environment, as from :func:`environment`. Those that a record of the
+        store names are added to ``environments.csv``, and all others leave it.
     """
     texts = {name: _text(kept.tables[name]) for name in TABLES if name in kept.tables}
     rows = _digests({name: text.splitlines()[1:] for name, text in texts.items()})
@@ -180,7 +180,8 @@ def write_kept(kept: Kept, environments: Mapping[str, Mapping[str, str]]) -> Non
     ]
     texts[RUNS] = _csv(RUN_COLUMNS, records)
     above = kept.folder.parents[1] / ENVIRONMENTS
-    known = {**environments, **read_environments(above)}
+    used = {record["environment"] for record in records} | _environments_of_others(kept.folder)
+    known = {name: told for name, told in {**environments, **read_environments(above)}.items() if name in used}
     versions = [
         dict(zip(ENVIRONMENT_COLUMNS, (name, *version), strict=True))
         for name in sorted(known)
@@ -218,6 +219,12 @@ def _read_records(path: Path) -> dict[Key, dict[str, str]]:
             if row[column] and not _is_number(row[column]):
                 raise TableError(f"{path}: the column '{column}' holds something that is not a number")
     return records
+
+
+def _environments_of_others(folder: Path) -> set[str]:
+    """Environments that records of the other experiments in the store name."""
+    others = (path for path in folder.parents[1].glob(f"*/*/{RUNS}") if path.parent != folder)
+    return {record["environment"] for path in others for record in _read_records(path).values()}
 
 
 def _is_number(text: str) -> bool:
