@@ -43,6 +43,7 @@ reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, lapto
 	shown=$$(mktemp -d)
 	trap 'rm -r "$$shown"' EXIT
 	am verify --project config --scale $(SCALE) --results $(RESULTS) --out "$$shown/verdict.html"
+	am compare --scale $(SCALE) --results $(RESULTS)
 	echo "verdict: $(RESULTS)/verdict.html"
 	echo "report:  $(RESULTS)/report.html, and of the workflow itself $(RESULTS)/workflow.html"
 	if [ "$$failed" ]; then

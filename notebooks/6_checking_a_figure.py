@@ -2,7 +2,7 @@
 # # Checking a figure
 #
 # Where does a result come from, and is it still what was written? `am review` makes tables, verdicts and figures anew
-# from committed metrics, without training; `am explain` tells what any of them is made of.
+# from reference results, without training; `am explain` tells what any of them is made of.
 
 # %%
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "config/experiments").is_dir())
 folder = tempfile.TemporaryDirectory()
-kept, out = Path(folder.name) / "expected", Path(folder.name) / "review"
+kept, out = Path(folder.name) / "results/expected", Path(folder.name) / "review"
 
 
 def am(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -20,7 +20,7 @@ def am(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 # %% [markdown]
-# A copy of the committed metrics of one experiment. `--accept` writes what follows from them as the reference.
+# A copy of the reference results of one experiment. `--accept` writes what follows from them as the reference.
 
 # %%
 shutil.copytree(ROOT / "results/expected/laptop/hydrogen_quarter", kept / "laptop/hydrogen_quarter")
@@ -46,7 +46,7 @@ assert "edited" not in told.stdout
 figure.write_bytes(figure.read_bytes() + b" ")
 assert "edited" in am("explain", figure).stdout
 
-metrics = next(kept.rglob("ald_true_score/seed0/metrics.csv"))
+metrics = kept / "laptop/hydrogen_quarter/metrics.csv"
 head, first, *rest = metrics.read_text().splitlines()
 cells = first.split(",")
 value = head.split(",").index("value")

@@ -15,6 +15,7 @@ from am.data.samples import Samples
 from am.data.snapshots import Snapshots
 from am.results.labels import Label
 from am.results.provenance import Provenance
+from am.results.store import RUN_COLUMNS
 from am.results.tables import summarise, summarise_times
 from am.results.tidy import HISTORY_COLUMNS, METRIC_COLUMNS
 from am.results.verdicts import Judgement
@@ -45,6 +46,7 @@ def table_columns(times: bool) -> Iterable[str]:
         (f"{SEED}/metrics.csv", METRIC_COLUMNS),
         (f"{SEED}/history.csv", HISTORY_COLUMNS),
         (f"{SEED}/provenance.json", Provenance.__annotations__),
+        ("results/expected/<scale>/<experiment>/runs.csv", RUN_COLUMNS),
         ("tables/<experiment>.csv", table_columns(times=False)),
         ("tables/<experiment>_times.csv", table_columns(times=True)),
         ("verdict.csv", Judgement.__dataclass_fields__),

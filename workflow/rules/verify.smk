@@ -1,8 +1,12 @@
+# What of each experiment in the store a verdict depends on.
+KEPT = ("metrics.csv", "blocks.csv.gz", "runs.csv")
+
+
 rule verify_claims:
     """Say, number by number, whether the published result holds."""
     input:
         lambda w: PLAN.everything(),
-        kept=sorted(file for name in ("metrics.csv", "floor.csv") for file in Path("results/expected").rglob(name)),
+        kept=sorted(file for name in KEPT for file in Path("results/expected").glob(f"*/*/{name}")),
     output:
         page=report(VERDICT, caption="../report/verdict.rst", category="verdict"),
         others=multiext(f"{OUT}/verdict", ".csv", ".md"),

@@ -13,6 +13,9 @@ import torch
 
 from am import cli
 from am.config import write_yaml
+from am.experiments import Project
+from am.results.provenance import Commit
+from am.steps.keep import keep
 
 PROJECT: dict[str, dict[str, Any]] = {
     "config": {"scale": "tiny", "experiments": ["atom"]},
@@ -116,6 +119,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["am", *map(str, arguments)])
             patch.chdir(folder)  # from which records name files
+            patch.setattr("am.results.provenance._commit_here", lambda: Commit("c" * 40))
             with pytest.raises(SystemExit) as stop:
                 cli.main()
             assert stop.value.code == 0, arguments
@@ -156,3 +160,17 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verdict = ("--out", results / "verdict.html", "--kept", folder / "kept")
     am("verify", *about[:4], "--results", results, *verdict)
     return folder
+
+
+@pytest.fixture(scope="session")
+def stored() -> Callable[..., Path]:
+    """Take the results of the tiny project in a folder into a store, as from a clean tree; gives the store."""
+
+    def take(folder: Path, name: str = "results/expected") -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr("am.steps.keep.changes", list)
+            keep(Project(Path("config"), {"scale": "tiny"}), Path("results/tiny"), Path(name))
+        return folder / name
+
+    return take

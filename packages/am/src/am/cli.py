@@ -37,6 +37,9 @@ OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folde
 ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
 ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/, or a variant in one: <file>_<variant>.")]
+ResultsOption = Annotated[
+    Path | None, typer.Option(help="Folder of the scale's results; results/<scale> when left out.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One of the experiment's seeds.")]
 SeedsOption = Annotated[
     list[int],
@@ -443,7 +446,9 @@ def verify(
     scale: ScaleOption,
     results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
-    kept: Annotated[Path, typer.Option(help="Folder of committed metrics of other scales.")] = Path("results/expected"),
+    kept: Annotated[Path, typer.Option(help="The store of reference results, of other scales.")] = Path(
+        "results/expected"
+    ),
 ) -> None:
     """Say, number by number, whether the published result holds: verdict.html, .md and .csv.
 
@@ -498,20 +503,62 @@ def archive(
 
 
 @app.command()
+def keep(
+    scale: ScaleOption,
+    project: ProjectOption = Path("config"),
+    results: ResultsOption = None,
+    named: Annotated[
+        list[str] | None, typer.Argument(help="Experiments, or <experiment>/<run>; all that there are when left out.")
+    ] = None,
+    kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
+    history: Annotated[bool, typer.Option("--history", help="Take history.csv too.")] = False,
+) -> None:
+    """Take results into the store of reference results: results/expected.
+
+    Rows of the runs and seeds that are taken are replaced, all others stay. Refused are results of a tree with changes,
+    without a record or not as recorded. Then `am review --accept` and `am leaderboard` write what follows from them.
+    """
+    from am.experiments import Project
+    from am.steps.keep import keep as step
+
+    chosen = list(dict.fromkeys(name.partition("/")[0] for name in named or ()))
+    asked = Project(project, {"scale": scale, **({"experiments": chosen} if chosen else {})}, opt_in=True)
+    for experiment, seeds in step(asked, results or Path("results", scale), kept, named or (), history).items():
+        typer.echo(f"{experiment}: {seeds} runs and seeds, and the floor")
+
+
+@app.command()
+def compare(
+    scale: ScaleOption,
+    project: ProjectOption = Path("config"),
+    results: ResultsOption = None,
+    kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
+) -> None:
+    """Say whether a rerun agrees with the reference results: identical, within the spread over seeds, or beyond it."""
+    from am.experiments import Project
+    from am.steps.compare import compare as step
+
+    typer.echo(
+        "\n".join(step(Project(project, {"scale": scale}, opt_in=True), results or Path("results", scale), kept))
+    )
+
+
+@app.command()
 def review(
     project: ProjectOption = Path("config"),
     kept: Annotated[
-        Path, typer.Option(help="Committed metrics, <scale>/<experiment>/, and references beside them.")
+        Path, typer.Option(help="The store of reference results, <scale>/<experiment>/, and references beside them.")
     ] = (Path("results/expected")),
     out: Annotated[Path, typer.Option("--out", help="Folder to write into.")] = Path("results/verify"),
     accept: Annotated[
         bool, typer.Option("--accept", help="Make what is recomputed now the reference of later reviews.")
     ] = False,
 ) -> None:
-    """Recompute tables, verdicts and figures from committed metrics, without training; compare with their references.
+    """Recompute tables, verdicts and figures from reference results, without training; compare with their references.
 
-    Each experiment is told of as it is done, with the hash of its files. Exit status 1 where a claim that should hold
-    does not, or a number is not the one of the reference; the sentence then names the files that are not as committed.
+    Each experiment is told of as it is done, with the hash of its files. A note tells of rows without a record, and of
+    rows whose digest differs from the code. Exit status 1 where a claim that should hold does not, or a number is not
+    the one of the reference; the sentence then names the files that are not as committed.
     """
     require("am review", "report")
     from rich.console import Console
@@ -519,15 +566,17 @@ def review(
     from am.results.verdicts import claims
     from am.steps.review import review as step
 
-    judgements, faults = step(project, kept, out, accept)
+    found = step(project, kept, out, accept)
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 120)
-    console.print(claims(judgements), highlight=False)
+    console.print(claims(found.judgements), highlight=False)
     typer.echo(f"Tables, figures and verdicts, made anew from {kept}: {out}")
-    for fault in faults:
+    for note in found.notes:
+        typer.echo(f"NOTE: {note}")
+    for fault in found.faults:
         typer.echo(f"FAULT: {fault}")
-    if faults:
+    if found.faults:
         raise typer.Exit(1)
     against = "is the reference now" if accept else "is that of its reference"
     typer.echo(f"Every claim that could be compared holds, and every number {against}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,11 @@ import pytest
 from am.steps.archive import PROJECT_FILES
 
 ROOT = Path(__file__).parents[4]
-RESULTS = "results/tiny"
 
 
 @pytest.fixture(scope="session")
-def whole(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny project with all that a project has beside its settings, and its metrics kept."""
+def whole(chain: Path, stored: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project with all that a project has beside its settings, and its results in the store."""
     folder = tmp_path_factory.mktemp("whole") / "project"
     shutil.copytree(chain, folder)
     for name in PROJECT_FILES:
@@ -27,10 +27,7 @@ def whole(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     shutil.rmtree(folder / "workflow/benchmarks")
-    for path in (*(folder / RESULTS).rglob("metrics.csv"), folder / RESULTS / "atom/floor.csv"):
-        kept = folder / "results/expected/tiny" / path.relative_to(folder / RESULTS)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, kept)
+    stored(folder)
     return folder
 
 

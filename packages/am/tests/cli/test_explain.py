@@ -340,7 +340,7 @@ def test_a_folder_that_am_fit_wrote_is_explained(project: Path, am: Any) -> None
 
 
 def test_what_am_review_makes_of_committed_metrics_is_as_recorded(
-    project: Path, am: Any, monkeypatch: pytest.MonkeyPatch
+    project: Path, am: Any, stored: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a benchmark that is opt-in, which `am review` takes part of and the settings do not name."""
     benchmark = project / "workflow/benchmarks/extra"
@@ -348,11 +348,7 @@ def test_what_am_review_makes_of_committed_metrics_is_as_recorded(
     about = {"title": "Extra", "citation": "none", "licence": "MIT", "experiments": ["atom"], "opt_in": True}
     write_yaml(about, benchmark / "benchmark.yaml")
     (benchmark / "rules.smk").touch()
-    kept = project / "results/expected/tiny/atom"
-    for path in [*(project / RESULTS).rglob("metrics.csv"), project / RESULTS / "atom/floor.csv"]:
-        place = kept / path.relative_to(project / RESULTS / "atom")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place)
+    metrics = stored(project) / "tiny/atom/metrics.csv"
     assert am("review", "--accept").code == 0
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
     told = am("explain", "results/verify")
@@ -361,7 +357,6 @@ def test_what_am_review_makes_of_committed_metrics_is_as_recorded(
         names = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", *names, *arguments], check=True, capture_output=True)
     assert am("explain", "results/verify").code == 0
-    metrics = kept / "am/seed0/metrics.csv"
     table = pd.read_csv(metrics)
     table.assign(value=table["value"] / 2).to_csv(metrics, index=False)
     am("review", "--accept")

@@ -73,6 +73,18 @@ def test_only_what_counts_makes_changes(checkout: Path) -> None:
         assert commit_of(checkout).name == head
 
 
+def test_what_makes_changes_is_told_by_file(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "_LIBRARY", checkout / "library")
+    monkeypatch.setattr(provenance, "_counts", lambda: [checkout / name for name in ("library", "config")])
+    monkeypatch.setattr(provenance, "_commit_here", lambda: provenance.Commit("c" * 40))
+    (checkout / "results").mkdir()
+    (checkout / "results/metrics.csv").write_text("2")
+    assert provenance.changes() == []
+    (checkout / "config/config.yaml").write_text("2")
+    (checkout / "library/new one.py").write_text("")
+    assert sorted(provenance.changes()) == ["config/config.yaml", "library/new one.py"]
+
+
 def test_a_copy_below_another_repository_has_no_commit(checkout: Path, tmp_path: Path) -> None:
     outer = tmp_path / "outer"
     shutil.copytree(checkout, outer / "unpacked", ignore=shutil.ignore_patterns(".git"))

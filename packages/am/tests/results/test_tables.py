@@ -249,7 +249,7 @@ def test_costs_come_from_the_records_beside_the_metrics(tmp_path: Path, metrics:
             )
             provenance.write_provenance(record, path.with_name("provenance.json"))
         paths.append(path)
-    costs = tables.read_costs(paths)
+    costs = tables.costs_of({path: tidy.read_metrics([path]) for path in paths})
     row = of(tables.summarise("hydrogen", tidy.read_metrics(paths), metrics[:0], LABELS[:1], costs=costs), "am")
     assert row["nfe"] == 31.5
     assert row["train_seconds"] == 150

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,13 @@ def test_the_controls_predict_what_they_are_called(atom: Path, tmp_path: Path) -
             assert not drawn & {tuple(point) for point in data.test(1, moment).tolist()}
 
 
-def test_numbers_kept_from_other_scales_are_judged_as_theirs(chain: Path, atom: Path, tmp_path: Path) -> None:
+def test_numbers_kept_from_other_scales_are_judged_as_theirs(
+    chain: Path, stored: Callable[..., Path], tmp_path: Path
+) -> None:
     """At a scale that leaves a method out, those of a scale that has it still count."""
-    kept = tmp_path / "kept"
-    for scale in ("paper", "tiny"):
-        for name in ("floor.csv", "am/seed0/metrics.csv", "am/seed0/provenance.json"):
-            (kept / scale / "atom" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(atom / name, kept / scale / "atom" / name)
-    shutil.copytree(chain / "config", tmp_path / "config")
+    shutil.copytree(chain, tmp_path, dirs_exist_ok=True)
+    kept = stored(tmp_path, "kept")
+    shutil.copytree(kept / "tiny", kept / "paper")
     write_yaml({"title": "paper", "seeds": [0]}, tmp_path / "config/scales/paper.yaml")
     write_yaml(
         {"title": "few", "seeds": [0, 1], "experiments": {"atom": {"methods": {"am": None, "no_dynamics": {}}}}},
@@ -128,7 +128,7 @@ def test_numbers_kept_from_other_scales_are_judged_as_theirs(chain: Path, atom: 
         return [(one.experiment, one.method, one.seeds) for one in judgements if one.seeds]
 
     assert judged("tiny") == [("atom (tiny)", "am", 2), ("atom (paper)", "am", 1)]
-    assert judged("few") == [("atom (paper)", "am", 1), ("atom (tiny)", "am", 1)]
+    assert judged("few") == [("atom (paper)", "am", 1), ("atom (tiny)", "am", 2)]
     project = Project(tmp_path / "config", {"scale": "tiny"})
     with pytest.raises(ConfigError, match="no results of atom"):
         verify(project, tmp_path / "none", tmp_path / "nothing", tmp_path / "verdict.html")

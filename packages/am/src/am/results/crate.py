@@ -25,6 +25,7 @@ _TYPES = {
     ".cff": "application/yaml",
     ".csv": "text/csv",
     ".gif": "image/gif",
+    ".gz": "application/gzip",
     ".h5ad": "application/x-hdf5",
     ".html": "text/html",
     ".ipynb": "application/x-ipynb+json",

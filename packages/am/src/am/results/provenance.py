@@ -473,6 +473,20 @@ def commit_of(file: Path, counts: Sequence[Path]) -> Commit:
     return Commit(head + "+changes" * any(not line.startswith("#") for line in lines))
 
 
+def changes() -> list[str]:
+    """Files that make ``+changes``: those of what counts that differ from the commit of the running library.
+
+    Raises
+    ------
+    ProvenanceError
+        The commit is unknown; says why.
+    """
+    if why := _commit_here().unknown:
+        raise ProvenanceError(f"the commit of this library is unknown: {why}")
+    told = _git(_LIBRARY, "status", "--porcelain", "-z", "--no-renames", "--", *map(str, _counts()))
+    return [line[3:] for line in told.split("\0") if line]
+
+
 def committed(folder: Path) -> dict[Path, bool] | None:
     """Files below ``folder`` that git tracks, and whether each is as it was committed; None where it tracks none."""
     try:
@@ -486,9 +500,12 @@ def committed(folder: Path) -> dict[Path, bool] | None:
 @cache
 def _commit_here() -> Commit:
     """Asked once in a process: the code that runs is that of its start."""
+    return commit_of(_LIBRARY / "__init__.py", _counts())
+
+
+def _counts() -> list[Path]:
     project = _LIBRARY.parents[3] if _LIBRARY.parts[-4:] == ("packages", "am", "src", "am") else None
-    counts = [_LIBRARY] if project is None else [project / name for name in _COUNTS]
-    return commit_of(_LIBRARY / "__init__.py", counts)
+    return [_LIBRARY] if project is None else [project / name for name in _COUNTS]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,22 @@ from am.results.labels import Label, controls_first
 from am.results.numbers import interval, number, with_spread
 from am.results.provenance import Origin, read_provenance, write_origin
 from am.results.published import Published, most_trusted
-from am.results.tidy import TableError, read_metrics, write_tidy
+from am.results.tidy import TableError, write_tidy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COSTS = ("nfe", "train_seconds", "sample_seconds")
+COSTS = ("nfe", "train_seconds", "sample_seconds")
+"""Columns that tell what a run cost."""
 
 
-def read_costs(metrics: Iterable[Path]) -> pd.DataFrame:
+def costs_of(metrics: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
     """What runs cost, from the ``provenance.json`` beside each ``metrics.csv`` that has one.
+
+    Parameters
+    ----------
+    metrics
+        Rows of each file.
 
     Returns
     -------
@@ -32,14 +38,14 @@ def read_costs(metrics: Iterable[Path]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for path in metrics:
+    for path, table in metrics.items():
         record = path.with_name("provenance.json")
         if record.exists():
             provenance = read_provenance(record)
-            runs = read_metrics([path])[["experiment", "method", "seed"]].drop_duplicates()
-            costs = {name: provenance[name] for name in _COSTS}  # type: ignore[literal-required]
+            runs = table[["experiment", "method", "seed"]].drop_duplicates()
+            costs = {name: provenance[name] for name in COSTS}  # type: ignore[literal-required]
             rows += [{**run, **costs} for run in runs.to_dict("records")]
-    return pd.DataFrame(rows, columns=["experiment", "method", "seed", *_COSTS]).astype(dict.fromkeys(_COSTS, float))
+    return pd.DataFrame(rows, columns=["experiment", "method", "seed", *COSTS]).astype(dict.fromkeys(COSTS, float))
 
 
 def summarise(
@@ -65,7 +71,7 @@ def summarise(
     metrics, floor
         Rows of ``metrics.csv`` and ``floor.csv``; those of other experiments are left out.
     costs
-        As from :func:`read_costs`.
+        As from :func:`costs_of`.
     blocks
         Rows of ``blocks.csv``.
     higher
@@ -329,9 +335,9 @@ def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
 
 def _cost(costs: pd.DataFrame | None, experiment: str, label: Label) -> dict[str, float]:
     if costs is None:
-        return dict.fromkeys(_COSTS, math.nan)
+        return dict.fromkeys(COSTS, math.nan)
     mine = costs[(costs["experiment"] == experiment) & (costs["method"] == label.method)]
-    return {name: float(mine[name].mean()) for name in _COSTS}
+    return {name: float(mine[name].mean()) for name in COSTS}
 
 
 def _flagged(table: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from am.results.figures.metric_over_time import metric_over_time
 from am.results.figures.saving import save_animation, save_figure
 from am.results.figures.training_losses import training_losses
 from am.results.figures.trajectories import trajectories
+from am.results.measured import Measured
 from am.results.pairs import compare_pairs
 from am.results.provenance import Origin, origin
 from am.results.ranks import ranks
@@ -58,12 +59,6 @@ def draw(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], ou
     """
     _check(figure, out)
     require(experiment, _read(figure, inputs))
-    draw_checked(figure, experiment, inputs, out)
-
-
-def draw_checked(figure: str, experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path]) -> None:
-    """The same of inputs that were checked."""
-    _check(figure, out)
     shown = ("labels", "published") if figure == "bars" else ("labels",)
     made_of = origin(_read(figure, inputs), step_digest("draw"), ["draw"], [experiment.asked(*shown)])
     FIGURES[figure](experiment, inputs, out, made_of)
@@ -96,15 +91,22 @@ def _iterations(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Seq
         save_figure(figure, path, made_of)
 
 
+def draw_times(experiment: ResolvedExperiment, measured: Measured, out: Sequence[Path]) -> None:
+    """The figure ``times`` of results that were checked."""
+    made_of = origin(measured.files, step_digest("draw"), ["draw"], [experiment.asked("labels")])
+    _over_times(experiment, measured.metrics, measured.floor, out, made_of)
+
+
 def _times(experiment: ResolvedExperiment, inputs: Sequence[Path], out: Sequence[Path], made_of: Origin) -> None:
+    metrics, floor = (read_metrics(_named(name, inputs)) for name in ("metrics.csv", "floor.csv"))
+    _over_times(experiment, metrics, floor, out, made_of)
+
+
+def _over_times(
+    experiment: ResolvedExperiment, metrics: pd.DataFrame, floor: pd.DataFrame, out: Sequence[Path], made_of: Origin
+) -> None:
     metric = experiment.data.evaluation.metrics[0]
-    figure = metric_over_time(
-        read_metrics(_named("metrics.csv", inputs)),
-        read_metrics(_named("floor.csv", inputs)),
-        experiment.labels(),
-        metric.label,
-        metric.axis,
-    )
+    figure = metric_over_time(metrics, floor, experiment.labels(), metric.label, metric.axis)
     for path in out:
         save_figure(figure, path, made_of)
 

@@ -30,7 +30,7 @@ the number of methods that are nearer to the truth, to the number of methods tha
 them: those that cannot be told apart share ranks. All comparisons of a method hold together with 95 %, and so does its
 rank ([simulated](decisions/intervals.md)); tables of pairs tell more apart, where each comparison errs with 5 %. One
 seed has no interval and no rank, controls bound the others and have none. NFE counts evaluations of the learned field
-for all samples together; costs are empty where metrics were committed without their provenance.
+for all samples together; costs are empty where metrics have no record.
 """
 _ACROSS = """## Across experiments
 
@@ -43,8 +43,7 @@ _SUBMITTING = """## To submit a row
 
 1. [Add the method](adding-a-method.md), and a row for it in the experiment under `config/experiments/`.
 2. Run the experiment with the seeds of its scale: `make reproduce SCALE=laptop`.
-3. Copy the run's `seed<k>/metrics.csv`, `blocks.csv` and `draws.csv` from `results/<scale>/<experiment>/<run>/` to the
-   same place under `results/expected/`, and its `provenance.json` too if its costs shall be shown.
+3. From a clean commit, `am keep --scale laptop <experiment>/<run>` takes its results into `results/expected/`.
 4. `am review --accept` writes the tables, `am leaderboard` this page. `make verify` must then end without a `FAULT:`.
 5. Commit all of it: the difference shows what changed.
 """

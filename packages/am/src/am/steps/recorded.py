@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from am.experiments import ResolvedExperiment
 from am.results.provenance import ProvenanceError
+from am.results.store import Kept, Key
 from am.results.tidy import FLOOR, read_blocks, read_draws, read_history, read_metrics
 from am.runs import DataConfig, RunConfig
 from am.steps.explain import MISSING, Explainer, Node
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TABLES = {
     "metrics.csv": read_metrics,
@@ -42,10 +47,10 @@ def left_over(experiment: ResolvedExperiment, folder: Path) -> list[Path]:
     return sorted(set(folder.rglob("metrics.csv")) - wanted)
 
 
-def read_with(metrics: Iterable[Path]) -> list[Path]:
-    """What tables take from beside ``metrics.csv`` files: blocks, draws and costs, where there are some."""
-    there = (path.with_name(name) for path in metrics for name in (*BESIDE, "provenance.json"))
-    return [file for file in there if os.path.lexists(file)]
+def left_over_rows(experiment: ResolvedExperiment, kept: Kept) -> list[Key]:
+    """Runs and seeds of the store that no settings ask for."""
+    wanted = {(FLOOR, ""), *((run, str(seed)) for run, seed in experiment.configured)}
+    return [key for key in kept.keys if key not in wanted]
 
 
 def run_of(file: Path) -> str:
@@ -84,9 +89,13 @@ class Records:
         ProvenanceError
             A record is not one.
         """
-        root = self._explainer.node(file)
+        root = self.node(file)
         self.gone |= {node.path for node in root.walk() if node.sha256 is None} - {file}
         return [*root.told(but=MISSING), *_not_beside(root)]
+
+    def node(self, file: Path) -> Node:
+        """What :func:`am.steps.explain.explain` tells of the file; errors as in :meth:`faults`."""
+        return self._explainer.node(file)
 
     def faults_of_results(self, experiment: ResolvedExperiment, files: Iterable[Path]) -> dict[str, list[str]]:
         """The same of the results of an experiment, by run; nothing of runs that are as recorded.
@@ -102,30 +111,56 @@ class Records:
         return {run: list(dict.fromkeys(faults)) for run, faults in found.items()}
 
 
+def misplaced_rows(experiment: ResolvedExperiment, kept: Kept) -> dict[str, list[str]]:
+    """What is wrong with rows of the store by what they hold, by run; nothing of runs that are right."""
+    found: dict[str, list[str]] = {}
+    for name, table in kept.tables.items():
+        for run, rows in table.groupby("method", sort=False):
+            found.setdefault(str(run), []).extend(_faults_of_rows(experiment, kept.folder / name, rows))
+    return {run: faults for run, faults in found.items() if faults}
+
+
 def faults_of_kept(
-    experiment: ResolvedExperiment, files: Iterable[Path], tracked: Mapping[Path, bool] | None
+    experiment: ResolvedExperiment, kept: Kept, tracked: Mapping[Path, bool] | None
 ) -> dict[str, list[str]]:
-    """What is wrong with committed results, by run: no record tells of them but git.
+    """The same, with rows that are not those of their record, and with files that are not as committed.
 
     Parameters
     ----------
     tracked
         As from :func:`am.results.provenance.committed`; None where git knows of none, as in an unpacked archive, and
-        only what they hold can be checked.
+        only rows can be checked.
     """
-    found: dict[str, list[str]] = {}
-    for file in files:
-        for one in (file, *(path for path in read_with([file]) if path.name in BESIDE)):
-            as_committed = True if tracked is None else tracked.get(one.absolute())
-            if as_committed is None:
-                faults = [f"{one} is unrecorded: git does not track it; commit it"]
-            elif not as_committed:
-                faults = [f"{one} is edited: it is not the file that was committed"]
-            else:
-                faults = misplaced(experiment, one)
-            if faults:
-                found.setdefault(run_of(file), []).extend(faults)
+    found = misplaced_rows(experiment, kept)
+    for run, seed in kept.edited:
+        fault = f"{kept.folder}: {seed_of(run, seed)} is edited: its rows are not those that its record tells"
+        found.setdefault(run, []).append(fault)
+    if tracked is None:
+        return found
+    for file in kept.files:
+        if file.absolute() not in tracked:
+            fault = f"{file} is unrecorded: git does not track it; commit it"
+        elif not tracked[file.absolute()]:
+            fault = f"{file} is edited: it is not the file that was committed"
+        else:
+            continue
+        for run in dict.fromkeys(run for run, _ in kept.keys):
+            found.setdefault(run, []).append(fault)
     return found
+
+
+def seed_of(run: str, seed: str) -> str:
+    """A run and its seed in words, as ``am, seed 0``."""
+    return f"{run}, seed {seed}" if seed else run
+
+
+def _faults_of_rows(experiment: ResolvedExperiment, file: Path, rows: pd.DataFrame) -> Iterator[str]:
+    """Whether rows of a run are of the experiment, and each value is there once."""
+    if (others := set(rows["experiment"])) != {experiment.name}:
+        yield f"{file} is misplaced: it holds rows of the experiment '{_other(others, experiment.name)}'"
+    again = rows[rows.duplicated([column for column in rows if column != "value"])]
+    for run, seed in dict.fromkeys(zip(again["method"], again["seed"], strict=True)):
+        yield f"{file} is misplaced: it holds a value of {seed_of(run, str(seed))} twice"
 
 
 def require(experiment: ResolvedExperiment, files: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Check committed results in minutes: tables, verdicts and figures made anew from metrics, beside references."""
+"""Check reference results in a minute: tables, verdicts and figures made anew from the store, beside references."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from am.config import ConfigError, nearest
 from am.experiment_files import ExperimentFiles
 from am.experiments import Project, ResolvedExperiment
 from am.results.files import atomic, write_text
+from am.results.measured import Measured
 from am.results.numbers import number
 from am.results.provenance import Asked, committed, file_sha256, origin
 from am.results.shown_tables import read_shown
+from am.results.store import RUNS, Kept, holds_results, read_kept
 from am.results.verdicts import Judgement, write_verdicts
 from am.runs import step_digest
-from am.steps.draw import draw_checked
-from am.steps.recorded import faults_of_kept, left_over, read_with, results_of, run_of
+from am.steps.doubts import doubts, in_brief, in_full
+from am.steps.draw import draw_times
+from am.steps.recorded import left_over_rows, misplaced_rows, seed_of
 from am.steps.tabulate import write_tables
-from am.steps.verify import judged
+from am.steps.verify import judged_kept
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +39,36 @@ _KEYS = ("experiment", "method", "other", "metric", "source")
 _PROSE = ("title", "claim", "controls", "why", "warning")
 
 
-def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple[list[Judgement], list[str]]:
-    """Judge everything that was ever published by the metrics in ``kept``, at every scale that there is there.
+@dataclass(frozen=True)
+class Review:
+    """What a review found."""
 
-    Git is the record of these metrics: it says which of them are not the files that were committed.
+    judgements: list[Judgement]
+    faults: list[str]
+    """A sentence for each claim that does not hold, for each result that nothing asks for or that lies in a wrong
+    place, and for each experiment with numbers that are not their references; the first of these stand in lines of
+    their own."""
+    notes: list[str]
+    """A sentence for each thing that records do not vouch for, which is no fault; see :mod:`am.steps.doubts`."""
+
+
+def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Review:
+    """Judge everything that was ever published by the reference results, at every scale that there is there.
+
+    Each run and seed has a record of what made it. Git says which files are not those that were committed.
 
     Parameters
     ----------
     settings
         The folder of the project's settings.
     kept
-        ``<scale>/<experiment>/`` holds metrics. References are ``verdict.csv``, ``<scale>/tables/<experiment>.csv`` and
-        ``<experiment>_pairs.csv`` beside it.
+        The store: ``<scale>/<experiment>/`` as :mod:`am.results.store` has it. References are ``verdict.csv``,
+        ``<scale>/tables/<experiment>.csv`` and ``<experiment>_pairs.csv`` beside it.
     out
-        Tables, figures of metrics over time, and verdicts appear here; and ``differences.txt``, each number that is not
-        its reference.
+        Tables, figures of metrics over time, and verdicts appear here; ``differences.txt``, each number that is not
+        its reference; and ``records.txt``, each run that its record does not vouch for.
     accept
         Write the references instead of comparing with them.
-
-    Returns
-    -------
-    The judgements, and what is wrong: a sentence for each claim that does not hold, for each result that nothing asks
-    for or that lies in a wrong place, and for each experiment with numbers that are not their references; the first of
-    these numbers stand in lines of their own.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
         A table cannot be read.
     """
     known = list(ExperimentFiles(settings))
-    places = {(place.parent.name, place.name): place for place in sorted(kept.glob("*/*")) if _holds_results(place)}
+    places = {(place.parent.name, place.name): place for place in sorted(kept.glob("*/*")) if holds_results(place)}
     if not places:
         raise ConfigError(f"{kept}: there are no results to review")
     for _, name in places:
@@ -78,31 +89,38 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
     judgements: list[Judgement] = []
     references: dict[Path, Path] = {}
     faults: list[str] = []
-    read: dict[str, list[Path]] = {}
+    reviewed: dict[str, tuple[ResolvedExperiment, Kept]] = {}
     asked: list[Asked] = []
     for name in known:
         of_scales = []
         for scale, project in projects.items():
             one, started = project.experiments[name], time.monotonic()
-            files = results_of(one, places[scale, name]) if (scale, name) in places else []
-            distrusted = faults_of_kept(one, files, None)
-            faults += (fault for found in distrusted.values() for fault in found)
-            of_scales.append(judged(one, files, distrusted))
+            rows = read_kept(kept / scale / name)
+            misplaced = misplaced_rows(one, rows)
+            faults += (fault for found in misplaced.values() for fault in found)
+            ours, measured = judged_kept(one, rows, misplaced)
+            of_scales.append(ours)
             if (scale, name) not in places:
                 continue
-            faults += (_not_asked(one, file) for file in left_over(one, places[scale, name]))
+            title = _titled(name, scale)
+            if edited := [seed_of(*key) for key in rows.edited]:
+                faults.append(f"{title}: rows that are not those that their record tells: {_few(edited)}")
+            if left := [seed_of(*key) for key in left_over_rows(one, rows)]:
+                which = f"{name} has no such run and seed at the scale '{scale}'"
+                faults.append(f"{rows.folder}: rows are not read, since {which}: {_few(left)}")
             table = Path(scale, "tables", f"{name}.csv")
-            _remake(one, [file for file in files if run_of(file) not in distrusted], out / table, out / scale)
+            _remake(one, measured, out / table, out / scale)
             references |= {out / file: kept / file for file in (table, table.with_stem(f"{name}_pairs"))}
-            read[_titled(name, scale)] = all_read = sorted([*files, *read_with(files)])
+            reviewed[title] = one, rows
             asked.append(one.asked("labels", "published"))
             log.info(
                 "%d of %d: %s, %d files with sha256 %s, %.1f s",
-                *(len(read), len(places), _titled(name, scale), len(all_read)),
-                *(_sha256_of_all(all_read)[:12], time.monotonic() - started),
+                *(len(reviewed), len(places), title, len(rows.files)),
+                *(_sha256_of_all(rows.files)[:12], time.monotonic() - started),
             )
         judgements += _claims(of_scales)
-    judged_by = [file for files in read.values() for file in files if file.name != "provenance.json"]
+    read = {title: list(rows.files) for title, (_, rows) in reviewed.items()}
+    judged_by = [file for files in read.values() for file in files if file.name != RUNS]
     made_of = origin(judged_by, step_digest("review"), ["review"], asked)
     verdict = out / "verdict.csv"
     write_verdicts(judgements, verdict, verdict.with_suffix(".md"), verdict.with_suffix(".html"), made_of)
@@ -113,11 +131,14 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
         for one in judgements
         if one.fails
     )
+    found = doubts(reviewed)
+    write_text(in_full(found), out / "records.txt")
+    notes = list(in_brief(found, out / "records.txt", _MOST))
     if accept:
         for made, reference in references.items():
             with atomic(reference) as temporary:
                 shutil.copyfile(made, temporary)
-        return judgements, faults
+        return Review(judgements, faults, notes)
     differing: dict[str, list[str]] = {title: [] for title in read}
     for made, reference in references.items():
         if not reference.is_file():
@@ -132,19 +153,15 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> tuple
         faults += _grouped(title, numbers, theirs, tracked, out / "differences.txt")
     every = (f"{difference}\n" for numbers in differing.values() for difference in numbers)
     write_text("".join(every), out / "differences.txt")
-    return judgements, faults
-
-
-def _holds_results(place: Path) -> bool:
-    return (place / "floor.csv").exists() or any(place.rglob("metrics.csv"))
+    return Review(judgements, faults, notes)
 
 
 def _titled(name: str, scale: str) -> str:
     return f"{name} ({scale})"
 
 
-def _not_asked(experiment: ResolvedExperiment, file: Path) -> str:
-    return f"{file}: it is not read, since {experiment.name} has no such run and seed at the scale '{experiment.scale}'"
+def _few(words: Sequence[str]) -> str:
+    return "; ".join(words[:_MOST]) + f"; and {len(words) - _MOST} more" * (len(words) > _MOST)
 
 
 def _sha256_of_all(files: Iterable[Path]) -> str:
@@ -196,13 +213,12 @@ def _claim(one: Judgement) -> tuple[object, ...]:
     return one.method, one.metric, one.source, one.claim
 
 
-def _remake(experiment: ResolvedExperiment, files: Sequence[Path], table: Path, out: Path) -> None:
-    floors = [file for file in files if file.name == "floor.csv"]
-    if not floors:
-        raise ConfigError(f"{experiment.name}: there is no floor.csv beside its metrics")
-    write_tables(experiment, [file for file in files if file not in floors], floors[0], table)
+def _remake(experiment: ResolvedExperiment, measured: Measured, table: Path, out: Path) -> None:
+    if measured.floor.empty:
+        raise ConfigError(f"{experiment.name}: there is no floor among its metrics")
+    write_tables(experiment, measured, table)
     figures = [out / "figures" / f"{experiment.name}_times.{suffix}" for suffix in ("pdf", "png")]
-    draw_checked("times", experiment, files, figures)
+    draw_times(experiment, measured, figures)
 
 
 def _differences(made: Path, reference: Path) -> Iterator[tuple[str, str]]:

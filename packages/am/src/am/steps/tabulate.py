@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
+from am.results.measured import Measured, read_measured
 from am.results.pairs import compare_pairs, markdown_pairs
 from am.results.provenance import origin
-from am.results.tables import markdown, markdown_times, read_costs, summarise, summarise_times, write_table
-from am.results.tidy import blocks_beside, draws_beside, read_blocks, read_draws, read_metrics
+from am.results.tables import markdown, markdown_times, summarise, summarise_times, write_table
 from am.runs import step_digest
 from am.steps.failed import by_run, failures
 from am.steps.recorded import BESIDE, require
@@ -25,28 +25,19 @@ def tabulate(experiment: ResolvedExperiment, metrics: Sequence[Path], floor: Pat
     """
     require(experiment, [*metrics, *(path.with_name(name) for path in metrics for name in BESIDE), floor])
     failed = by_run(failures(experiment, floor.absolute().parents[1]).values())
-    write_tables(experiment, metrics, floor, out, failed)
+    write_tables(experiment, read_measured([*metrics, floor]), out, failed)
 
 
 def write_tables(
-    experiment: ResolvedExperiment,
-    metrics: Sequence[Path],
-    floor: Path,
-    out: Path,
-    failed: Mapping[str, str] | None = None,
+    experiment: ResolvedExperiment, measured: Measured, out: Path, failed: Mapping[str, str] | None = None
 ) -> None:
     """The same of results that were checked; ``failed`` tells why runs failed, by run."""
-    costs_of = [record for path in metrics if (record := path.with_name("provenance.json")).exists()]
-    made_of = origin(
-        [*metrics, *blocks_beside(metrics), *draws_beside(metrics), *costs_of, floor],
-        step_digest("tabulate"),
-        ["tabulate"],
-        [experiment.asked("labels", "published", "protocol")],
-    )
+    asked = [experiment.asked("labels", "published", "protocol")]
+    made_of = origin(measured.files, step_digest("tabulate"), ["tabulate"], asked)
     protocol = experiment.data.evaluation.protocol
-    values, floors, labels = read_metrics(metrics), read_metrics([floor]), experiment.labels()
-    blocks, draws = read_blocks(blocks_beside(metrics)), read_draws(draws_beside(metrics))
-    published, costs = experiment.published, read_costs(metrics)
+    values, floors, labels = measured.metrics, measured.floor, experiment.labels()
+    blocks, draws = measured.blocks, measured.draws
+    published, costs = experiment.published, measured.costs
     higher, positive = experiment.data.evaluation.higher, experiment.data.evaluation.positive
     summary = summarise(experiment.name, values, floors, labels, published, costs, blocks, higher, draws, positive)
     if failed:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
+from am.results.measured import Measured, read_measured
 from am.results.provenance import Asked, committed, origin
+from am.results.store import Kept, holds_results, read_kept
 from am.results.tables import summarise
-from am.results.tidy import FLOOR, blocks_beside, read_blocks, read_metrics
+from am.results.tidy import FLOOR, blocks_beside
 from am.results.verdicts import Judgement, Verdict, judge, write_verdicts
 from am.runs import step_digest
 from am.steps.failed import by_run, failures
-from am.steps.recorded import Records, faults_of_kept, left_over, results_of, run_of
+from am.steps.recorded import Records, faults_of_kept, left_over, left_over_rows, results_of, run_of, seed_of
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,8 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     results
         Folder of the scale's results.
     kept
-        Folder of committed metrics, ``<scale>/<experiment>/``: numbers of scales that cannot be made
-        again in minutes are judged beside those of this one, as their own scale would. Git is the record of these.
+        The store of reference results, ``<scale>/<experiment>/``: numbers of scales that cannot be made again in
+        minutes are judged beside those of this one, as their own scale would.
     out
         The page; the same as CSV and Markdown appear beside it.
 
@@ -57,22 +59,25 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     for name, experiment in project.experiments.items():
         files = results_of(experiment, results / name)
         _tell_of(left_over(experiment, results / name), "is not read, since the settings ask for no such run and seed")
-        faults = records.faults_of_results(experiment, files)
+        found = records.faults_of_results(experiment, files)
         failed = by_run(failures(experiment, results).values())
-        judgements += judged(experiment, files, faults, failed)
-        told += (fault for found in faults.values() for fault in found)
+        told += (fault for of_run in found.values() for fault in of_run)
+        faults = borne(found, map(run_of, files))
+        trusted = read_measured([file for file in files if run_of(file) not in faults])
+        judgements += judged(experiment, trusted, faults, failed)
         inputs += [*files, *blocks_beside(files)]
         asked.append(experiment.asked("labels", "published"))
         for folder in sorted(kept.glob(f"*/{name}")):
             scale = folder.parent.name
-            if scale != project.scale:
+            if scale != project.scale and holds_results(folder):
                 theirs = project.at(scale).experiments[name]
-                files = results_of(theirs, folder)
-                _tell_of(left_over(theirs, folder), "is not read, since the settings ask for no such run and seed")
-                faults = faults_of_kept(theirs, files, tracked)
-                of_others += [one for one in judged(theirs, files, faults) if one.was_run]
-                told += (fault for found in faults.values() for fault in found)
-                inputs += [*files, *blocks_beside(files)]
+                reference = read_kept(folder)
+                not_asked = [seed_of(*key) for key in left_over_rows(theirs, reference)]
+                _tell_of(not_asked, f"of {folder} is not read, since the settings ask for no such run and seed")
+                found = faults_of_kept(theirs, reference, tracked)
+                told += (fault for of_run in found.values() for fault in of_run)
+                of_others += [one for one in judged_kept(theirs, reference, found)[0] if one.was_run]
+                inputs += reference.files
                 asked.append(theirs.asked("labels", "published"))
     judgements += of_others
     if not inputs:
@@ -83,9 +88,23 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     return judgements, list(dict.fromkeys(told))
 
 
+def judged_kept(
+    experiment: ResolvedExperiment, kept: Kept, faults: Mapping[str, Sequence[str]]
+) -> tuple[list[Judgement], Measured]:
+    """The same of reference results; and those of them that were judged: without a fault, and asked for."""
+    faults = borne(faults, (run for run, _ in kept.keys))
+    trusted = kept.measured([(run, seed) for run, seed in experiment.configured if run not in faults])
+    return judged(experiment, trusted, faults), trusted
+
+
+def borne(faults: Mapping[str, Sequence[str]], runs: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Faults by run, where those of the floor are those of every one of ``runs``: without it there is no verdict."""
+    return {**dict.fromkeys(runs, faults[FLOOR]), **faults} if FLOOR in faults else faults
+
+
 def judged(
     experiment: ResolvedExperiment,
-    files: Sequence[Path],
+    measured: Measured,
     faults: Mapping[str, Sequence[str]] | None = None,
     failed: Mapping[str, str] | None = None,
 ) -> list[Judgement]:
@@ -93,36 +112,33 @@ def judged(
 
     Parameters
     ----------
-    files
-        As from :func:`am.steps.recorded.results_of`.
+    measured
+        Of runs without a fault.
     faults
-        What is not as recorded, by run. Nothing of these runs is read; without the floor there is no verdict at all.
+        What is not as recorded, by run, as from :func:`borne`. These runs have no verdict.
     failed
         Why runs failed, by run. They have no verdict, other seeds or not: the mean would be of the lucky ones.
     """
     faults, failed = faults or {}, failed or {}
-    trusted = [] if FLOOR in faults else [file for file in files if run_of(file) not in faults]
-    floors = [file for file in trusted if file.name == "floor.csv"]
-    runs = [file for file in trusted if file.name == "metrics.csv"]
     title = f"{experiment.name} ({experiment.scale})"
-    values, floor = (read_metrics(paths).assign(experiment=title) for paths in (runs, floors))
+    values, floor, blocks = (
+        table.assign(experiment=title) for table in (measured.metrics, measured.floor, measured.blocks)
+    )
     asked = {entry.metric for entry in experiment.published}
     values = values[values["metric"].isin(asked)]
     labels = experiment.labels()
-    blocks = read_blocks(blocks_beside(runs)).assign(experiment=title)
     about = experiment.data.evaluation
     summary = summarise(
         title, values, floor, labels, experiment.published, None, blocks, about.higher, positive=about.positive
     )
     judgements = judge(title, summary, labels, experiment.published, experiment.scale)
-    distrusted = {run_of(file) for file in files} - {FLOOR} if FLOOR in faults else set(faults)
-    controls = [label.title for label in labels if label.control and label.method in distrusted]
+    controls = [label.title for label in labels if label.control and label.method in faults]
     shown = [replace(one, controls=_said(one.controls, controls, Verdict.NOT_AS_RECORDED)) for one in judgements]
     controls = [label.title for label in labels if label.control and label.method in failed]
     shown = [replace(one, controls=_said(one.controls, controls, Verdict.FAILED)) for one in shown]
     return [
-        _without_verdict(one, faults.get(one.method) or faults[FLOOR])
-        if one.method in distrusted
+        _without_verdict(one, faults[one.method])
+        if one.method in faults
         else replace(one, verdict=Verdict.FAILED, why=f"A run of it failed. {failed[one.method]}")
         if one.method in failed
         else one
@@ -130,7 +146,7 @@ def judged(
     ]
 
 
-def _tell_of(files: Sequence[Path], what: str) -> None:
+def _tell_of(files: Sequence[object], what: str) -> None:
     if files:
         log.warning("%s %s", files[0], what + f" (and {len(files) - 1} more like it)" * (len(files) > 1))
 
