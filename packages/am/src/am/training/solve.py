@@ -1,8 +1,8 @@
 """Training without steps: the minimum of a loss that is a quadratic form, found by one linear solve.
 
-Features of space are averaged at a few nodes of time (:mod:`am.objectives.quadratic`). The ridge of each interval is
-the one with the smallest loss on what was held out: a part of the cells, whose couplings are solved anew, or of the
-draws where a path can be drawn from for ever.
+Features of space are averaged at a few nodes of time (:mod:`am.objectives.quadratic`). The ridge is the largest whose
+loss on what was held out is within one standard error of the smallest. Held out is a part of the cells, whose couplings
+are solved anew, or of the draws where a path can be drawn from for ever.
 """
 
 from __future__ import annotations
@@ -106,6 +106,21 @@ def solve(
         return Trained(weights, {1: weights}, rows, seconds)
 
 
+def simplest(losses: Tensor, ridges: Sequence[float]) -> int:
+    """Index of the largest ridge that is not worse than the best one by more than one standard error over folds.
+
+    Parameters
+    ----------
+    losses
+        (folds, R) held-out losses. The standard error is that of their differences to those of the best ridge.
+    """
+    best = int(losses.mean(0).argmin())
+    above = losses - losses[:, [best]]
+    error = above.std(0) / math.sqrt(len(above)) if len(above) > 1 else torch.zeros_like(above[0])
+    as_good = [i for i, good in enumerate((above.mean(0) <= error).tolist()) if good]
+    return max(as_good, key=lambda i: ridges[i])
+
+
 class _Points(NamedTuple):
     """Points of q_t at one time, in the network's units."""
 
@@ -137,8 +152,9 @@ class _Curves:
         """All pairs, or ``draws`` of them where there are more; each several times where there is noise to be drawn."""
         common = (pairs.first + pairs.second) / 2
         if len(common) > draws:
-            drawn = torch.rand(draws, generator=rng, dtype=torch.float64) * common.sum()
-            index = torch.searchsorted(common.cumsum(0), drawn, right=True).clamp(max=len(common) - 1)
+            # Evenly spread over the pairs, which stand particle by particle: each has its share to within one draw.
+            levels = (torch.arange(draws) + torch.rand(1, generator=rng, dtype=torch.float64)) / draws * common.sum()
+            index = torch.searchsorted(common.cumsum(0), levels, right=True).clamp(max=len(common) - 1)
             # A pair is drawn by the mean of its shares, so that neither share of a drawn one is above two parts.
             first, second = (share[index] / common[index] / draws for share in (pairs.first, pairs.second))
             pairs = Pairs(pairs.start[index], pairs.end[index], first / first.sum(), second / second.sum())
@@ -182,20 +198,20 @@ class _Solver:
     def solve(self) -> tuple[Tensor, dict[str, float]]:
         """(K - 1, M, J) coefficients, and a row for the log."""
         full, folds = self._forms()
-        ridges = self.settings.ridges
-        spared = self.features.constant * (self.network.degree + 1)  # a ridge on it would bend the mass
-        theta, losses, held_out, chosen = [], 0.0, 0.0, list[float]()
-        for k, whole in enumerate(full):
-            tests = torch.stack([test[k].loss(train[k].minima(ridges, spared)) for train, test in folds]).mean(0)
-            best = int(tests.argmin())
-            chosen.append(ridges[best])
-            found = whole.minima([ridges[best]], spared)[0]
-            theta.append(found.view(self.features.number, -1))
-            held_out += float(tests[best])
-            losses += float(whole.loss(found))
+        ridges, sizes = self.settings.ridges, self.features.sizes
+        spared = sum(sizes[:-1]) * (self.network.degree + 1)  # all but waves: what is simple is not made small
+        tests = torch.stack(
+            [
+                sum(test[k].loss(train[k].minima(ridges, spared)) for k in range(len(full)))  # type: ignore[misc]
+                for train, test in folds
+            ]
+        )
+        best = simplest(tests, ridges)
+        found = [whole.minima([ridges[best]], spared)[0] for whole in full]
         unit = self.spread**2
-        ridge = math.exp(sum(map(math.log, chosen)) / len(chosen))
-        return torch.stack(theta), {"loss": unit * losses, "held_out": unit * held_out, "ridge": ridge}
+        loss = sum(float(whole.loss(theta)) for whole, theta in zip(full, found, strict=True))
+        row = {"loss": unit * loss, "held_out": unit * float(tests[:, best].mean()), "ridge": ridges[best]}
+        return torch.stack([theta.view(self.features.number, -1) for theta in found]), row
 
     def _forms(self) -> tuple[list[Quadratic], list[tuple[list[Quadratic], list[Quadratic]]]]:
         """The form of each interval, of everything and, for each fold, without it and of it alone."""
