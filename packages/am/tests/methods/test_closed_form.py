@@ -15,6 +15,7 @@ from am.dynamics.trajectory import DynamicsError
 from am.training.checkpoint import CheckpointError
 from am.training.loop import train
 from am.training.settings import TrainingSettings
+from am.training.solve import simplest
 
 PLAIN = {"waves": 0, "ridges": (1e-13,)}
 CLOSED = {
@@ -157,6 +158,28 @@ def test_weights_grow_on_from_interval_to_interval() -> None:
     torch.testing.assert_close(mass, torch.tensor([1.0, math.sqrt(3), 3.0, 0.5]), rtol=1e-2, atol=0)
 
 
+def test_the_simplest_ridge_within_one_standard_error_is_taken() -> None:
+    """Three folds that agree on what is 0.1 worse, and are of two minds about what is 0.1 worse in the mean."""
+    losses = torch.tensor([[1.0, 1.1, 1.6], [2.0, 2.1, 1.8], [3.0, 3.1, 2.9]])
+    assert simplest(losses, [1e-3, 1e-2, 1e-1]) == 2
+    assert simplest(losses[:, :2], [1e-3, 1e-2]) == 0
+    assert simplest(losses[:1], [1e-3, 1e-2, 1e-1]) == 0
+
+
+def test_mass_that_comes_and_goes_is_followed_to_the_next_snapshot() -> None:
+    """Two places, of which one gains what the other loses: every pair stays where it is, and its share changes."""
+    rng = torch.Generator().manual_seed(0)
+    left, right = torch.randn(60, 2, generator=rng) / 10, torch.randn(60, 2, generator=rng) / 10 + 3
+    clouds = [torch.cat([left, right[:20]]), torch.cat([left[:20], right])]
+    path = am.SnapshotPath(clouds, [0, 1], "unbalanced", relaxation=0.1, masses=[80, 120])
+    model = am.ClosedFormUnbalancedActionMatching(growth=30.0, waves=20).fit(path)  # to grow is cheap
+    pushed = model.sample(path.points[0], [0, 1])
+    assert pushed.log_weight is not None
+    weight = pushed.log_weight[1].exp() / 80
+    assert float(weight.sum()) == pytest.approx(1.5, rel=0.05)
+    assert float(weight[60:].sum()) == pytest.approx(1.5 * 60 / 80, rel=0.05)
+
+
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("coupling", ["optimal", "independent", "unbalanced"])
 def test_all_forms_learn_from_all_couplings(name: str, coupling: str) -> None:
@@ -200,7 +223,7 @@ def test_the_ridge_is_chosen_by_cells_that_were_held_out() -> None:
     rng = torch.Generator().manual_seed(0)
     noise = am.SnapshotPath([torch.randn(30, 5, generator=rng) for _ in range(2)], [0, 1], "independent")
     shift = torch.randn(400, 1, generator=rng)
-    sure = am.SnapshotPath([shift, 3 * shift], [0, 1])
+    sure = am.SnapshotPath([shift, shift + 0.3 * torch.sin(3 * shift)], [0, 1])  # no polynomial
     ridges = [am.ClosedFormActionMatching(draws=2000).fit(path).losses[0]["ridge"] for path in (noise, sure)]
     assert ridges[0] > 3 * ridges[1]
 

@@ -47,6 +47,17 @@ class Plan(NamedTuple):
         return self.row.to(index.device)[index], self.column.to(index.device)[index]
 
 
+class Pairs(NamedTuple):
+    """All pairs that a coupling joins, of a snapshot and the next."""
+
+    start: Tensor
+    end: Tensor
+    """(P, d) each."""
+    first: Tensor
+    second: Tensor
+    """(P,) share of each pair as the interval begins, and as it ends; both add up to one."""
+
+
 class SnapshotPath:
     r"""Particles seen at a few times, and a path q_t through them.
 
@@ -141,6 +152,15 @@ class SnapshotPath:
         """
         return self._pairs(snapshot, torch.zeros(n, device=generator.device), generator)
 
+    def joined(self, snapshot: int) -> Pairs | None:
+        """All coupled particles of a snapshot and the next; None where they are coupled in batches, or independent."""
+        plan = self._whole_plan(snapshot)
+        if plan is None:
+            return None
+        x, y = self.points[snapshot : snapshot + 2]
+        shares = (mass.double() / mass.double().sum() for mass in (plan.first, plan.second))
+        return Pairs(x[plan.row.to(x.device)], y[plan.column.to(y.device)], *shares)
+
     def locate(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """Index of the interval that each time lies in, and u, how much of it has passed: (n,) -> (n,), (n,)."""
         knots = self.times.to(time.device)
@@ -200,11 +220,9 @@ class SnapshotPath:
         n, ends = len(passed), self.points[snapshot : snapshot + 2]
         if self.coupling == "independent":
             return self.draw(snapshot, n, generator), self.draw(snapshot + 1, n, generator)
-        if len(ends[0]) * len(ends[1]) <= FULL_PLAN:
-            if snapshot not in self._plans:
-                self._plans[snapshot] = self._plan(*ends)
+        if (whole := self._whole_plan(snapshot)) is not None:
             x, y = (_to(end, generator) for end in ends)
-            i, j = self._plans[snapshot].draw(passed, generator)
+            i, j = whole.draw(passed, generator)
             return x[i], y[j]
         x, y = self.draw(snapshot, n, generator), self.draw(snapshot + 1, n, generator)
         plan = self._plan(x, y)
@@ -214,6 +232,15 @@ class SnapshotPath:
             order = torch.randperm(n, generator=generator, device=generator.device)
             i, j = plan.row.to(order.device)[order], plan.column.to(order.device)[order]
         return x[i], y[j]
+
+    def _whole_plan(self, snapshot: int) -> Plan | None:
+        """The plan of a snapshot and the next, where they are coupled as a whole."""
+        x, y = self.points[snapshot : snapshot + 2]
+        if self.coupling == "independent" or len(x) * len(y) > FULL_PLAN:
+            return None
+        if snapshot not in self._plans:
+            self._plans[snapshot] = self._plan(x, y)
+        return self._plans[snapshot]
 
     def _plan(self, x: Tensor, y: Tensor) -> Plan:
         if self.coupling == "unbalanced":

@@ -34,8 +34,8 @@ class ClosedFormSettings(config.Settings):
     )
     estimator: Literal["best", "marginal", "conditional"] = Field(
         default="best",
-        description="marginal: of points of q_t alone; conditional: of the velocities of the curves that points lie "
-        "on; best: conditional where the path has velocities and its mass does not change",
+        description="marginal: of points of q_t alone; conditional: of the curves that they lie on; best: conditional "
+        "where the path tells them",
     )
 
 
@@ -78,35 +78,45 @@ class ClosedForm(ActionMethod):
         return network
 
     def moving(self, marginals: Marginals) -> bool:
-        """Whether the loss is of velocities of the path's curves."""
-        import torch
-
-        from am.marginals.marginals import GrowingMarginals, MovingMarginals
+        """Whether b comes from the curves that points lie on."""
+        from am.marginals.marginals import MovingMarginals
 
         if self.settings.estimator == "marginal" or not isinstance(marginals, MovingMarginals):
             return False
-        if self.constant and isinstance(marginals, GrowingMarginals):
-            return not bool(marginals.log_mass(torch.linspace(0, 1, 101)).any()) and _couples(marginals)
-        return _couples(marginals)
+        if _joined(marginals):
+            return True
+        return _couples(marginals) and not self._grows(marginals)
 
     def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
         """What the loss of a step would be estimated from."""
-        return stream.draw_moving(marginals) if self.moving(marginals) else stream.draw(marginals)
+        return stream.draw_moving(marginals) if self._draws_moving(marginals) else stream.draw(marginals)
+
+    def _draws_moving(self, marginals: Marginals) -> bool:
+        return self.moving(marginals) and _couples(marginals) and not self._grows(marginals)
+
+    def _grows(self, marginals: Marginals) -> bool:
+        """Whether the loss is of a mass that changes."""
+        import torch
+
+        from am.marginals.marginals import GrowingMarginals
+
+        if not self.constant or not isinstance(marginals, GrowingMarginals):
+            return False
+        return bool(marginals.log_mass(torch.linspace(0, 1, 101)).any())
 
     def form(self, marginals: Marginals) -> Form:
         """Which quadratic form the loss is."""
         from am.training.solve import Form
 
         own = {name: getattr(self.settings, name) for name in ("sigma", "growth") if hasattr(self.settings, name)}
-        return Form(self._weight(marginals), moving=self.moving(marginals), **own)
+        log_mass = marginals.log_mass if self._grows(marginals) else None  # type: ignore[attr-defined]
+        return Form(self._weight(marginals), moving=self.moving(marginals), log_mass=log_mass, **own)
 
     def _weight(self, marginals: Marginals) -> TimeWeight:
-        from am.marginals.marginals import GrowingMarginals
         from am.objectives.path import WEIGHTS
 
         weight = WEIGHTS[self.settings.weight]
-        grows = self.constant and isinstance(marginals, GrowingMarginals)
-        return weight.of_mass(marginals.log_mass) if grows else weight  # type: ignore[attr-defined]
+        return weight.of_mass(marginals.log_mass) if self._grows(marginals) else weight  # type: ignore[attr-defined]
 
     def train(self, network: Any, marginals: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
         """The coefficients of least loss; no step is taken."""
@@ -140,6 +150,15 @@ class ClosedForm(ActionMethod):
         wanted = torch.isin(grid, times)
         weights = torch.cat(log_weight)[wanted] if len(log_weight) > 1 else None
         return Prediction(torch.cat(x)[wanted], weights, nfe)
+
+
+def _joined(marginals: Any) -> bool:
+    """Whether all pairs of all couplings are known."""
+    from am.marginals.snapshots import SnapshotPath
+
+    if not isinstance(marginals, SnapshotPath):
+        return False
+    return all(marginals.joined(k) is not None for k in range(len(marginals.points) - 1))
 
 
 def _couples(marginals: Any) -> bool:

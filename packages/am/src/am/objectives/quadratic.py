@@ -9,6 +9,8 @@ With s = sum_k theta_k phi_k the losses of AM, eAM and uAM are theta' A theta / 
          - \frac{\sigma^2}{2} \int w E[\Delta\phi] dt
 
 or, from velocities v of curves that carry q_t, the same b without its first terms but with \int w E[\nabla\phi . v] dt.
+Where curves carry mass m of which each gains or loses g m in a unit of time, w is w m and the integral that of
+w m E[\nabla\phi . v + g \phi].
 Where features are products of a function of space and one of time, both are sums of Kronecker products over nodes of
 time. Source of the losses: Neklyudov et al., ICML 2023.
 """
@@ -38,7 +40,7 @@ class Moments(NamedTuple):
     laplacians: Tensor
     """(Q, M) E[laplacian psi_m]."""
     carried: Tensor
-    """(Q, M) E[grad psi_m . v]; zero where no velocities are known."""
+    """(Q, M) E[grad psi_m . v], and what points that come and go add; zero where no velocities are known."""
     ends: Tensor
     """(2, M) E[psi_m] at both ends of the interval."""
 
@@ -69,7 +71,14 @@ class Quadrature:
         return torch.from_numpy(x + 1) / 2, torch.from_numpy(weight) / 2
 
     def form(
-        self, moments: Moments, weight: TimeWeight, *, sigma: float = 0.0, growth: float = 0.0, moving: bool = False
+        self,
+        moments: Moments,
+        weight: TimeWeight,
+        *,
+        sigma: float = 0.0,
+        growth: float = 0.0,
+        moving: bool = False,
+        gain: float = 0.0,
     ) -> Quadratic:
         """The quadratic form of the features psi_m p_j, number m (degree + 1) + j.
 
@@ -81,6 +90,8 @@ class Quadrature:
             lambda of uAM; 0 for AM and eAM.
         moving
             Whether b comes from velocities of curves.
+        gain
+            Rate at which the whole mass grows on the interval, where b comes from velocities.
         """
         u, share = self._rule()
         length, times = self.end - self.begin, self.times()
@@ -94,7 +105,7 @@ class Quadrature:
         a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
         b = -(sigma**2) / 2 * moments.laplacians.T @ (inside[:, None] * p)
         if moving:
-            b = b + moments.carried.T @ (inside[:, None] * p)
+            b = b + (moments.carried + gain * moments.values).T @ (inside[:, None] * p)
         else:
             b = b - moments.values.T @ (inside[:, None] * slope + (length * share * w_slope)[:, None] * p)
             at_ends, _ = legendre(torch.tensor([0.0, 1.0], dtype=torch.float64), self.degree)

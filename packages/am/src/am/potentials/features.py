@@ -44,7 +44,7 @@ class SolvingSettings(Settings):
     draws: PositiveInt = Field(default=10_000, description="points at each node")
     folds: PositiveInt = Field(default=5, ge=2, description="parts of the cells, or of the draws, held out in turn")
     ridges: tuple[PositiveFloat, ...] = Field(
-        default=tuple(10.0**power for power in range(-9, 1)),
+        default=tuple(10.0**power for power in range(-9, 3)),
         min_length=1,
         description="ridges to choose from, in units of the diagonal of the quadratic form",
     )

@@ -77,10 +77,14 @@ class SpaceFeatures(nn.Module):
         products[:, self.second, feature] += z[:, self.first]
         return torch.cat([z.new_zeros(n, d, self.constant), linear, products], 2)
 
-    def gram(self, z: Tensor) -> Tensor:
-        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed."""
-        sines, directions = torch.sin(self._angles(z)), self._directions
-        others = self._polynomial_jacobian(z)
+    def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
+        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed.
+
+        ``share`` is (n,), what each point counts; one where it is left out.
+        """
+        root = z.new_ones(len(z), 1) if share is None else share.sqrt()[:, None]
+        sines, directions = root * torch.sin(self._angles(z)), self._directions
+        others = root[:, None] * self._polynomial_jacobian(z)
         square = torch.einsum("ndk,ndl->kl", others, others)
         mixed = -torch.einsum("dkm,md->km", (others.flatten(1).T @ sines).view(*others.shape[1:], -1), directions)
         waves = (directions @ directions.T) * (sines.T @ sines)

@@ -1,8 +1,8 @@
 """Training without steps: the minimum of a loss that is a quadratic form, found by one linear solve.
 
-Features of space are averaged at a few nodes of time (:mod:`am.objectives.quadratic`). The ridge of each interval is
-the one with the smallest loss on what was held out: a part of the cells, whose couplings are solved anew, or of the
-draws where a path can be drawn from for ever.
+Features of space are averaged at a few nodes of time (:mod:`am.objectives.quadratic`). The ridge is the largest whose
+loss on what was held out is within one standard error of the smallest. Held out is a part of the cells, whose couplings
+are solved anew, or of the draws where a path can be drawn from for ever.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import csv
 import logging
 import math
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from am.marginals.marginals import Marginals, MovingMarginals
-from am.marginals.snapshots import FULL_PLAN, SnapshotPath
+from am.marginals.snapshots import FULL_PLAN, Pairs, SnapshotPath
 from am.objectives.path import TimeWeight
 from am.objectives.quadratic import Moments, Quadratic, Quadrature, mean_moments
 from am.potentials.features import SolvingSettings
@@ -51,7 +52,9 @@ class Form:
     growth: float = 0.0
     """lambda of uAM."""
     moving: bool = False
-    """Whether the path tells velocities."""
+    """Whether b comes from the curves that points lie on, and not from points alone."""
+    log_mass: Callable[[Tensor], Tensor] | None = None
+    """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it; it grows evenly on each interval."""
 
 
 def solve(
@@ -103,6 +106,81 @@ def solve(
         return Trained(weights, {1: weights}, rows, seconds)
 
 
+def simplest(losses: Tensor, ridges: Sequence[float]) -> int:
+    """Index of the largest ridge that is not worse than the best one by more than one standard error over folds.
+
+    Parameters
+    ----------
+    losses
+        (folds, R) held-out losses. The standard error is that of their differences to those of the best ridge.
+    """
+    best = int(losses.mean(0).argmin())
+    above = losses - losses[:, [best]]
+    error = above.std(0) / math.sqrt(len(above)) if len(above) > 1 else torch.zeros_like(above[0])
+    as_good = [i for i, good in enumerate((above.mean(0) <= error).tolist()) if good]
+    return max(as_good, key=lambda i: ridges[i])
+
+
+class _Points(NamedTuple):
+    """Points of q_t at one time, in the network's units."""
+
+    z: Tensor
+    """(n, d)"""
+    share: Tensor
+    """(n,) of all points; those of all chunks add up to one."""
+    velocity: Tensor | None = None
+    """(n, d) per unit of t."""
+    gain: Tensor | None = None
+    """(n,) how much of the share comes, or goes, per unit of t."""
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Curves between the coupled particles of two snapshots, in the network's units: all of them, or some.
+
+    Sums over all pairs of a coupling have no noise of draws.
+    """
+
+    pairs: Pairs
+    noise: Tensor | None
+    """(n, d) of a bridge around each curve."""
+    length: float
+    """Of the interval."""
+
+    @classmethod
+    def of(cls, pairs: Pairs, smoothing: float, length: float, draws: int, rng: torch.Generator) -> _Curves:
+        """All pairs, or ``draws`` of them where there are more; each several times where there is noise to be drawn."""
+        common = (pairs.first + pairs.second) / 2
+        if len(common) > draws:
+            # Evenly spread over the pairs, which stand particle by particle: each has its share to within one draw.
+            levels = (torch.arange(draws) + torch.rand(1, generator=rng, dtype=torch.float64)) / draws * common.sum()
+            index = torch.searchsorted(common.cumsum(0), levels, right=True).clamp(max=len(common) - 1)
+            # A pair is drawn by the mean of its shares, so that neither share of a drawn one is above two parts.
+            first, second = (share[index] / common[index] / draws for share in (pairs.first, pairs.second))
+            pairs = Pairs(pairs.start[index], pairs.end[index], first / first.sum(), second / second.sum())
+        if not smoothing:
+            return cls(pairs, None, length)
+        copies = 2 * math.ceil(draws / len(pairs.first) / 2)
+        half = torch.randn(copies // 2, *pairs.start.shape, generator=rng, dtype=torch.float64)
+        start, end = (x.repeat(copies, 1) for x in pairs[:2])
+        first, second = (share.repeat(copies) / copies for share in pairs[2:])
+        noise = smoothing * torch.cat([half, -half]).flatten(0, 1)
+        return cls(Pairs(start, end, first, second), noise, length)
+
+    def at(self, u: float) -> Iterator[_Points]:
+        """Where a part u of the interval has passed, in chunks."""
+        for first in range(0, len(self.pairs.first), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            start, end, before, after = (each[part] for each in self.pairs)
+            z, velocity = (1 - u) * start + u * end, end - start
+            if self.noise is not None:
+                width = math.sqrt(u * (1 - u))
+                z = z + width * self.noise[part]
+                velocity = velocity + (0.5 - u) / max(width, 1e-6) * self.noise[part]
+            share, gain = (1 - u) * before + u * after, (after - before) / self.length
+            yield _Points(z, share, velocity / self.length, gain)
+
+
 class _Solver:
     """Everything is in units of the network: (x - c) / L, so sigma is over L and lambda times L^2."""
 
@@ -120,20 +198,20 @@ class _Solver:
     def solve(self) -> tuple[Tensor, dict[str, float]]:
         """(K - 1, M, J) coefficients, and a row for the log."""
         full, folds = self._forms()
-        ridges = self.settings.ridges
-        spared = self.features.constant * (self.network.degree + 1)  # a ridge on it would bend the mass
-        theta, losses, held_out, chosen = [], 0.0, 0.0, list[float]()
-        for k, whole in enumerate(full):
-            tests = torch.stack([test[k].loss(train[k].minima(ridges, spared)) for train, test in folds]).mean(0)
-            best = int(tests.argmin())
-            chosen.append(ridges[best])
-            found = whole.minima([ridges[best]], spared)[0]
-            theta.append(found.view(self.features.number, -1))
-            held_out += float(tests[best])
-            losses += float(whole.loss(found))
+        ridges, sizes = self.settings.ridges, self.features.sizes
+        spared = sum(sizes[:-1]) * (self.network.degree + 1)  # all but waves: what is simple is not made small
+        tests = torch.stack(
+            [
+                sum(test[k].loss(train[k].minima(ridges, spared)) for k in range(len(full)))  # type: ignore[misc]
+                for train, test in folds
+            ]
+        )
+        best = simplest(tests, ridges)
+        found = [whole.minima([ridges[best]], spared)[0] for whole in full]
         unit = self.spread**2
-        ridge = math.exp(sum(map(math.log, chosen)) / len(chosen))
-        return torch.stack(theta), {"loss": unit * losses, "held_out": unit * held_out, "ridge": ridge}
+        loss = sum(float(whole.loss(theta)) for whole, theta in zip(full, found, strict=True))
+        row = {"loss": unit * loss, "held_out": unit * float(tests[:, best].mean()), "ridge": ridges[best]}
+        return torch.stack([theta.view(self.features.number, -1) for theta in found]), row
 
     def _forms(self) -> tuple[list[Quadratic], list[tuple[list[Quadratic], list[Quadratic]]]]:
         """The form of each interval, of everything and, for each fold, without it and of it alone."""
@@ -155,9 +233,16 @@ class _Solver:
     def _form(self, moments: Sequence[Moments]) -> list[Quadratic]:
         form = self.form
         return [
-            rule.form(m, form.weight, sigma=form.sigma, growth=form.growth, moving=form.moving)
+            rule.form(m, form.weight, sigma=form.sigma, growth=form.growth, moving=form.moving, gain=self._gain(rule))
             for rule, m in zip(self.rules, moments, strict=True)
         ]
+
+    def _gain(self, rule: Quadrature) -> float:
+        """Rate at which the whole mass grows on an interval."""
+        if self.form.log_mass is None:
+            return 0.0
+        before, after = self.form.log_mass(torch.tensor([rule.begin, rule.end], dtype=torch.float64)).tolist()
+        return (after - before) / (rule.end - rule.begin)
 
     def _moments(self, path: Marginals, part: float, name: str) -> list[Moments]:
         """Of each interval, from a part of the draws."""
@@ -165,54 +250,69 @@ class _Solver:
         found = []
         for k, rule in enumerate(self.rules):
             names = self.key, "moments", name, k
-            nodes = [self._node(path, time, draws, names) for time in rule.times().tolist()]
+            draw = self._drawing(path, k, draws, names)
+            nodes = [self._node(draw(time)) for time in rule.times().tolist()]
             gradients, products, values, laplacians, carried = map(torch.stack, zip(*nodes, strict=True))
-            ends = torch.stack([self._values(path, time, draws, names) for time in (rule.begin, rule.end)])
+            ends = torch.stack([self._values(draw, time) for time in (rule.begin, rule.end)])
             moments = Moments(gradients, products, values, laplacians, carried, ends)
             if not all(bool(each.isfinite().all()) for each in moments):
                 raise TrainingError(f"{self.key}: features of the points are not finite; look for extreme data")
             found.append(moments)
         return found
 
-    def _node(self, path: Marginals, time: float, draws: int, names: _Names) -> tuple[Tensor, ...]:
+    def _node(self, drawn: Iterator[_Points]) -> tuple[Tensor, ...]:
         """Moments at one time, in their order."""
         features, form, m = self.features, self.form, self.features.number
         squares, sums = torch.zeros(2, m, m, dtype=torch.float64), torch.zeros(3, m, dtype=torch.float64)
-        for z, v in self._draw(path, time, draws, names):
+        for z, share, velocity, gain in drawn:
             values = features.values(z)
-            squares[0] += features.gram(z)
-            sums[0] += values.sum(0)
+            squares[0] += features.gram(z, share)
+            sums[0] += share @ values
             if form.growth:
-                squares[1] += values.T @ values
+                squares[1] += (share[:, None] * values).T @ values
             if form.sigma:
-                sums[1] += features.laplacians(z).sum(0)
-            if v is not None:
-                sums[2] += features.along(z, v).sum(0)
-        return *(squares / draws), *(sums / draws)
+                sums[1] += share @ features.laplacians(z)
+            if velocity is not None:
+                sums[2] += share @ features.along(z, velocity)
+            if gain is not None:
+                sums[2] += gain @ values
+        return *squares, *sums
 
-    def _values(self, path: Marginals, time: float, draws: int, names: _Names) -> Tensor:
+    def _values(self, draw: Callable[[float], Iterator[_Points]], time: float) -> Tensor:
         """Means of the features at an end of an interval, where the loss asks for them: (M,)."""
         total = torch.zeros(self.features.number, dtype=torch.float64)
         if not self.form.moving:
-            for z, _ in self._draw(path, time, draws, names):
-                total += self.features.values(z).sum(0)
-        return total / draws
+            for z, share, *_ in draw(time):
+                total += share @ self.features.values(z)
+        return total
 
-    def _draw(self, path: Marginals, time: float, n: int, names: _Names) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Points in the network's units, and velocities where they are used, in chunks.
+    def _drawing(self, path: Marginals, k: int, n: int, names: _Names) -> Callable[[float], Iterator[_Points]]:
+        """What draws points at a time of interval k: all pairs of a coupling, or n points of the path.
 
         Random numbers are the same at all times: points of most paths then lie on curves, along which the terms of b
         that cancel do so point by point.
         """
+        if isinstance(path, SnapshotPath) and (pairs := path.joined(k)) is not None:
+            begin, length = self.rules[k].begin, self.rules[k].end - self.rules[k].begin
+            scaled = Pairs(self._scaled(pairs.start), self._scaled(pairs.end), pairs.first, pairs.second)
+            curves = _Curves.of(scaled, path.smoothing / self.spread, length, n, generator(*names, "curves"))
+            return lambda time: curves.at((time - begin) / length)
+        return lambda time: self._draw(path, time, n, names)
+
+    def _draw(self, path: Marginals, time: float, n: int, names: _Names) -> Iterator[_Points]:
         chunk = _BATCH if _couples_batches(path) else _CHUNK
         for first in range(0, n, chunk):
             rng = generator(*names, first)
             times = torch.full((min(chunk, n - first),), time, dtype=torch.float64)
+            share = times.new_full(times.shape, 1 / n)
             if self.form.moving and isinstance(path, MovingMarginals):
                 x, v = path.moving(times, rng)
-                yield (x.double() - self.centre) / self.spread, v.double() / self.spread
+                yield _Points(self._scaled(x), share, v.double() / self.spread)
             else:
-                yield (path.sample(times, rng).double() - self.centre) / self.spread, None
+                yield _Points(self._scaled(path.sample(times, rng)), share)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return (x.double().cpu() - self.centre) / self.spread
 
 
 def _couples_batches(path: Marginals) -> bool:
