@@ -518,12 +518,14 @@ def keep(
     Rows of the runs and seeds that are taken are replaced, all others stay. Refused are results of a tree with changes,
     without a record or not as recorded. Then `am review --accept` and `am leaderboard` write what follows from them.
     """
+    require("am keep", "cells")
     from am.experiments import Project
     from am.steps.keep import keep as step
 
     chosen = list(dict.fromkeys(name.partition("/")[0] for name in named or ()))
     asked = Project(project, {"scale": scale, **({"experiments": chosen} if chosen else {})}, opt_in=True)
-    for experiment, seeds in step(asked, results or Path("results", scale), kept, named or (), history).items():
+    place = results or Path("results", asked.scale)
+    for experiment, seeds in step(asked, place, kept, named or (), history).items():
         typer.echo(f"{experiment}: {seeds} runs and seeds, and the floor")
 
 
@@ -535,12 +537,12 @@ def compare(
     kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
 ) -> None:
     """Say whether a rerun agrees with the reference results: identical, within the spread over seeds, or beyond it."""
+    require("am compare", "cells")
     from am.experiments import Project
     from am.steps.compare import compare as step
 
-    typer.echo(
-        "\n".join(step(Project(project, {"scale": scale}, opt_in=True), results or Path("results", scale), kept))
-    )
+    asked = Project(project, {"scale": scale}, opt_in=True)
+    typer.echo("\n".join(step(asked, results or Path("results", asked.scale), kept)))
 
 
 @app.command()
