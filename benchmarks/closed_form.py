@@ -120,7 +120,7 @@ def growth(file: str, seeds: int) -> None:
     times = np.linspace(0, 1, len(clouds)).tolist()
     masses = [len(cloud) for cloud in clouds]
     for scale in (0.03, 0.1):
-        found, errors, seconds = [], [], []
+        found, steps, errors, seconds = [], [], [], []
         for seed in range(seeds):
             begun = time.process_time()
             path = am.SnapshotPath(clouds, times, coupling="unbalanced", masses=masses)
@@ -130,13 +130,21 @@ def growth(file: str, seeds: int) -> None:
             rates = torch.cat([model.growth_rate(t, cloud) for t, cloud in zip(times, clouds, strict=True)])
             square = torch.cat(clouds)[:, 1].square()
             found.append(correlation(rates, square / (1 + square)))
-            last = model.sample(clouds[0], [0, 1])
-            assert last.log_weight is not None
-            errors.append(mass_error(last.log_weight[1], float(np.log(masses[-1] / masses[0]))))
+            pairs = [(k, k + 1) for k in range(len(times) - 1)]
+            steps.append(max(off(model, clouds, times, masses, first, last) for first, last in pairs))
+            errors.append(off(model, clouds, times, masses, 0, len(times) - 1))
         print(f"lambda {scale:g}: {model.network.theta.numel()} unknowns, {model.losses}")
         told("growth correlation", found)
-        told("mass error", errors)
+        told("mass error from a time to the next, largest", steps)
+        told("mass error from the first time to the last", errors)
         told("seconds", seconds)
+
+
+def off(model: am.Model, clouds: list[Tensor], times: list[float], masses: list[int], first: int, last: int) -> float:
+    """Error of the mass of the particles of a time, pushed to a later one."""
+    pushed = model.sample(clouds[first], [times[first], times[last]])
+    assert pushed.log_weight is not None
+    return mass_error(pushed.log_weight[1], float(np.log(masses[last] / masses[first])))
 
 
 if __name__ == "__main__":
