@@ -80,9 +80,11 @@ def test_it_has_the_same_numbers_again_whatever_later_test_points_are(project: P
 
 @every_run
 def test_it_is_measured_and_shown_like_any_method(project: ProjectCopy, name: str) -> None:
-    rows = made(project, name, "metrics.csv", seed=1).read_text().splitlines()
+    metrics = made(project, name, "metrics.csv", seed=1)
+    rows = metrics.read_text().splitlines()
     assert len(rows) == 1 + len(TIMES)
     assert all(row.split(",")[:3] == ["tiny", name, "1"] for row in rows[1:])
+    metrics.unlink()
     planned = {(job["rule"], job.get("run")) for job in project.planned()}
     assert ("evaluate_samples", name) in planned
     assert ("sample_method", name) not in planned

@@ -31,15 +31,16 @@ def test_every_file_of_its_environment_is_pinned_and_checked() -> None:
 
 def test_it_is_planned_with_its_environment_which_all_seeds_share(tmp_path: Path) -> None:
     project = ProjectCopy.of_project(tmp_path / "project")
-    files = [f"results/laptop/myoblast/otp_fm/seed{seed}/metrics.csv" for seed in (0, 1)]
+    files = [f"results/laptop/myoblast/otp_fm/seed{seed}/metrics.csv" for seed in (0, 1, 2)]
     jobs = project.planned("--config", "experiments=[myoblast]", "benchmarks=[otp_fm]", "--", *files)
     assert [job["rule"] for job in jobs].count("make_otp_fm_environment") == 1
     sampled = [job for job in jobs if job["rule"] == "sample_otp_fm"]
-    assert {job["seed"] for job in sampled} == {"0", "1"}
+    assert {job["seed"] for job in sampled} == {"0", "1", "2"}
     assert all("results/environments/otp_fm/made" in job["input"] for job in sampled)
     refused = project.snakemake("--dry-run", "--config", "experiments=[myoblast]", "--", *files)
     assert refused.returncode != 0
-    assert "Missing input files" in refused.stdout
+    assert "MissingRuleException" in refused.stdout
+    assert files[0] in refused.stdout
 
 
 @pytest.mark.slow

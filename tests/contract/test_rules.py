@@ -10,8 +10,10 @@ from ..project import ROOT
 
 RESOURCES = {"gpu", "mem_mb", "runtime", "disk_mb"}
 """What any cluster has; partitions, accounts and models of GPUs stand in profiles."""
+OF_SEEDS = r'^ +batch\.rule\("(\w+)"'
+"""Where a rule that there is one of for each list of seeds says its name."""
 RULES = {
-    f"{file.parent.name}/{file.name}: {name or 'draw_<figure>'}": text
+    f"{file.parent.name}/{file.name}: {name or ''.join(re.findall(OF_SEEDS, text, re.M)) or 'draw_<figure>'}": text
     for file in sorted((ROOT / "workflow").rglob("*.smk"))
     for name, text in re.findall(
         r"^ *rule ?(\w*):\n((?:(?! *rule\b).*\n?)*)", re.sub(r'""".*?"""', "", file.read_text(), flags=re.S), re.M

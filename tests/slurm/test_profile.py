@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -238,6 +239,7 @@ def test_what_the_page_shows_of_a_site_reaches_slurm(stand_in: StandIn) -> None:
     assert (training.pop("gpu_model"), everyone.pop("slurm_account")) == ("a100", "ab1234")
     (stand_in.folder / "slurm").unlink()
     (stand_in.folder / "slurm").mkdir()
+    shutil.copy(ROOT / "slurm/scale.yaml", stand_in.folder / "slurm")
     (stand_in.folder / "slurm/config.yaml").write_text(yaml.safe_dump(profile))
     run = stand_in.start(steps=1, target="out/am/seed0/metrics")
     run.must_succeed()

@@ -170,7 +170,7 @@ def test_a_fit_asks_for_all_that_it_will_need_before_it_begins(tmp_path: Path) -
 
 
 def test_an_import_that_fails_inside_a_command_is_one_sentence_too() -> None:
-    program = "import am.cli; sys.argv = ['am', 'methods']\nam.cli.app = lambda: __import__('{}')\nam.cli.main()"
+    program = "import am.cli; sys.argv = ['am', 'methods']\nam.cli.app = lambda **_: __import__('{}')\nam.cli.main()"
     told = run(program.format("torchcfm"), EXTRAS["rivals"])
     assert told.stderr == (
         "am: this command needs torchcfm, which is not installed: pip install 'action-matching[rivals]'\n"
