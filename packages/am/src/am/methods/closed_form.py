@@ -79,20 +79,19 @@ class ClosedForm(ActionMethod):
 
     def moving(self, marginals: Marginals) -> bool:
         """Whether b comes from the curves that points lie on."""
-        from am.marginals.marginals import MovingMarginals
-
-        if self.settings.estimator == "marginal" or not isinstance(marginals, MovingMarginals):
-            return False
-        if _joined(marginals):
-            return True
-        return _couples(marginals) and not self._grows(marginals)
+        return self._draws_moving(marginals) or (self.settings.estimator != "marginal" and _joined(marginals))
 
     def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
         """What the loss of a step would be estimated from."""
         return stream.draw_moving(marginals) if self._draws_moving(marginals) else stream.draw(marginals)
 
     def _draws_moving(self, marginals: Marginals) -> bool:
-        return self.moving(marginals) and _couples(marginals) and not self._grows(marginals)
+        """Whether single points can be drawn with the velocities of their curves."""
+        from am.marginals.marginals import MovingMarginals
+
+        if self.settings.estimator == "marginal" or not isinstance(marginals, MovingMarginals):
+            return False
+        return _couples(marginals) and not self._grows(marginals)
 
     def _grows(self, marginals: Marginals) -> bool:
         """Whether the loss is of a mass that changes."""

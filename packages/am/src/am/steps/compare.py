@@ -9,8 +9,8 @@ import pandas as pd
 from am.config import ConfigError
 from am.experiments import Project
 from am.results.agreement import agreement
-from am.results.measured import read_measured
 from am.results.store import holds_results, read_kept
+from am.results.tidy import read_metrics
 from am.steps.recorded import results_of
 
 
@@ -39,7 +39,7 @@ def compare(project: Project, results: Path, kept: Path) -> list[str]:
         there = there or bool(files)
         if holds_results(folder) and files:
             references.append(read_kept(folder).measured(experiment.configured).metrics)
-            reruns.append(read_measured(files).metrics)
+            reruns.append(read_metrics(files))
     if not there:
         raise ConfigError(f"{results}: there are no results to compare")
     if not references:

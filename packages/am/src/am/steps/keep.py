@@ -17,9 +17,8 @@ from am.results.store import Kept, Key, environment, read_kept, write_kept
 from am.results.tidy import FLOOR, read_history
 from am.runs import TRAINED
 from am.steps.explain import Node
-from am.steps.recorded import Records, results_of, run_of
+from am.steps.recorded import Records, few, first_of, results_of, run_of
 
-_MOST = 5
 _TOLD = ("device", "train_seconds", "sample_seconds", "nfe", "peak_memory_bytes", "started", "finished")
 _NOT_MORE = {*_TOLD, "commit", "code_digest", "config_sha256", "versions", "seed"}
 
@@ -55,7 +54,7 @@ def keep(
         There is no such experiment or run, or there are no results of it.
     """
     if changed := changes():
-        raise ProvenanceError(f"results are kept from a clean tree; commit these changes first: {_few(changed)}")
+        raise ProvenanceError(f"results are kept from a clean tree; commit these changes first: {few(changed)}")
     chosen = _chosen(project, named)
     records = Records({results / name: experiment for name, experiment in project.known.items()})
     new: list[tuple[Kept, dict[str, Mapping[str, str]]]] = []
@@ -65,7 +64,7 @@ def keep(
         files = [file for file in results_of(experiment, results / name) if run_of(file) in (*runs, FLOOR)]
         there = {run_of(file) for file in files}
         if missing := [run for run in runs if f"{name}/{run}" in named and run not in there]:
-            raise ConfigError(f"{results / name}: there are no results of {_few(missing)}")
+            raise ConfigError(f"{results / name}: there are no results of {few(missing)}")
         if there <= {FLOOR}:
             if name in named:
                 raise ConfigError(f"{results / name}: there are no results of any run")
@@ -79,8 +78,7 @@ def keep(
                 fault for key, record in new[-1][0].records.items() for fault in _not_clean(experiment, key, record)
             )
     if faults:
-        more = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
-        raise ProvenanceError(f"{faults[0]}{more}; nothing was kept")
+        raise ProvenanceError(f"{first_of(faults)}; nothing was kept")
     if not new:
         raise ConfigError(f"{results}: there are no results to keep")
     for taken, environments in new:
@@ -167,7 +165,3 @@ def _not_clean(experiment: ResolvedExperiment, key: Key, record: Mapping[str, st
         if (commit.endswith("+changes") or commit == "unknown") and (step == "evaluate" or key[0] in experiment.runs):
             seed = f", seed {key[1]}" * bool(key[1])
             yield f"{experiment.name}, {key[0]}{seed}: its record tells of no commit of 'am {step}', but of '{commit}'"
-
-
-def _few(words: Sequence[str]) -> str:
-    return ", ".join(words[:_MOST]) + f" and {len(words) - _MOST} more" * (len(words) > _MOST)

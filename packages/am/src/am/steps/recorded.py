@@ -183,8 +183,17 @@ def require_recorded(files: Iterable[Path]) -> None:
 def _refuse(faults_of: Callable[[Path], Sequence[str]], files: Iterable[Path]) -> None:
     for file in files:
         if faults := faults_of(file):
-            more = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
-            raise ProvenanceError(f"{faults[0]}{more}; delete what is named, and the workflow makes it again")
+            raise ProvenanceError(f"{first_of(faults)}; delete what is named, and the workflow makes it again")
+
+
+def first_of(sentences: Sequence[str]) -> str:
+    """The first of several sentences, and how many more there are."""
+    return sentences[0] + f" (and {len(sentences) - 1} more like it)" * (len(sentences) > 1)
+
+
+def few(words: Sequence[str], most: int = 5) -> str:
+    """The first of several words, and how many more there are."""
+    return ", ".join(words[:most]) + f" and {len(words) - most} more" * (len(words) > most)
 
 
 def misplaced(experiment: ResolvedExperiment, file: Path) -> list[str]:

@@ -18,7 +18,7 @@ from am.results.provenance import Provenance, ProvenanceError, read_provenance
 from am.results.shown_tables import read_shown
 from am.results.unbroken import STYLE, in_html, wide
 from am.steps.draw import FIGURES
-from am.steps.recorded import Records
+from am.steps.recorded import Records, first_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +79,8 @@ class _Shown:
             found = [f"{file} is no {file.suffix[1:].upper()} file"]
         if not found:
             return ""
-        more = f" (and {len(found) - 1} more like it)" if len(found) > 1 else ""
-        self.faults.append(f"{file} is left out of the report: {found[0]}{more}")
-        return f"<p><strong>Left out: <code>{_text(file.name)}</code>.</strong> {_text(found[0])}{more}.</p>\n"
+        self.faults.append(f"{file} is left out of the report: {first_of(found)}")
+        return f"<p><strong>Left out: <code>{_text(file.name)}</code>.</strong> {_text(first_of(found))}.</p>\n"
 
 
 def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) -> Iterator[str]:

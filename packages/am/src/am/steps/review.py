@@ -25,7 +25,7 @@ from am.results.verdicts import Judgement, write_verdicts
 from am.runs import step_digest
 from am.steps.doubts import doubts, in_brief, in_full
 from am.steps.draw import draw_times
-from am.steps.recorded import left_over_rows, misplaced_rows, seed_of
+from am.steps.recorded import few, left_over_rows, misplaced_rows, seed_of
 from am.steps.tabulate import write_tables
 from am.steps.verify import judged_kept
 
@@ -186,9 +186,8 @@ def _grouped(
     unknown = [file for file in files if tracked is not None and file.absolute() not in tracked]
     if changed or unknown:
         which = [f"{file} (sha256 {file_sha256(file)[:12]})" for file in [*changed, *unknown]]
-        told = ", ".join(which[:_MOST]) + f" and {len(which) - _MOST} more" * (len(which) > _MOST)
         differ = "file differs" if len(which) == 1 else "files differ"
-        sentence = f"{title}: {len(which)} {differ} from what was committed: {told} -> {count}"
+        sentence = f"{title}: {len(which)} {differ} from what was committed: {few(which)} -> {count}"
     elif tracked is None:
         sentence = f"{title}: {count} not as in the reference; git tracks none of the {len(files)} files of it"
     else:
