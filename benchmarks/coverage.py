@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.special import gamma, hyp1f1
 
 from am.results.estimates import BLOCKS, estimate, next_value
@@ -26,24 +27,25 @@ from am.results.tidy import BLOCK_COLUMNS, METRIC_COLUMNS
 Array = NDArray[np.float64]
 SEEDS, REPEATS = (2, 3, 5, 10), (5, 10, 20, 50)
 SETS, POINTS = 500, 24
+SIMULATED = 10**4
 METHODS, RANKINGS = 13, 100
 SCALE = 0.25
 """Of the kernel of MMD, exp(-SCALE d^2)."""
 
 
-def energy(x: Array, y: Array) -> Array:
-    """Energy distance of (..., n, d) samples, of all points and without each block: (..., 1 + BLOCKS)."""
-    return -_two_samples(x, y, np.sqrt)
+def energy(x: Array, y: Array, blocks: int = BLOCKS) -> Array:
+    """Energy distance of (..., n, d) samples, of all and without each of the first blocks: (..., 1 + blocks)."""
+    return -_two_samples(x, y, np.sqrt, blocks)
 
 
-def mmd(x: Array, y: Array) -> Array:
+def mmd(x: Array, y: Array, blocks: int = BLOCKS) -> Array:
     """Squared MMD, likewise."""
-    return _two_samples(x, y, lambda squared: np.exp(-SCALE * squared))
+    return _two_samples(x, y, lambda squared: np.exp(-SCALE * squared), blocks)
 
 
-def _two_samples(x: Array, y: Array, function: Callable[[Array], Array]) -> Array:
+def _two_samples(x: Array, y: Array, function: Callable[[Array], Array], blocks: int) -> Array:
     n = x.shape[-2]
-    there = np.column_stack([np.ones(n), *(np.arange(n) % BLOCKS != block for block in range(BLOCKS))])
+    there = np.column_stack([np.ones(n), *(np.arange(n) % BLOCKS != block for block in range(blocks))])
     size = there.sum(0)
 
     def total(a: Array, b: Array, others: Array) -> Array:
@@ -70,7 +72,45 @@ def true_mmd(shift: Array, dimension: int) -> Array:
     return 2 * wide ** (-dimension / 2) * (1 - np.exp(-SCALE * shift**2 / wide))
 
 
-DISTANCES = {"energy": (energy, true_energy), "MMD": (mmd, true_mmd)}
+def wasserstein(x: Array, y: Array, blocks: int = BLOCKS) -> Array:
+    """W1, likewise: exact, by the assignment of least cost."""
+    return _assigned(x, y, 1, blocks)
+
+
+def wasserstein_2(x: Array, y: Array, blocks: int = BLOCKS) -> Array:
+    """W2, likewise."""
+    return _assigned(x, y, 2, blocks)
+
+
+def _assigned(x: Array, y: Array, power: int, blocks: int) -> Array:
+    costs = np.square(x[..., :, None, :] - y[..., None, :, :]).sum(-1) ** (power / 2)
+    block = np.arange(x.shape[-2]) % BLOCKS
+    there = [np.ones(len(block), bool), *(block != left_out for left_out in range(blocks))]
+
+    def least(cost: Array) -> float:
+        return float(cost[linear_sum_assignment(cost)].mean() ** (1 / power))
+
+    found = [[least(cost[np.ix_(kept, kept)]) for kept in there] for cost in costs.reshape(-1, *costs.shape[-2:])]
+    return np.array(found).reshape(*costs.shape[:-2], -1)
+
+
+def mean_of(distance: Callable[[Array, Array, int], Array]) -> Callable[[Array, int], Array]:
+    """Of a biased distance, its mean at the size of the samples, by simulation with test points of each case."""
+
+    def mean(shift: Array, dimension: int) -> Array:
+        x, y = np.random.default_rng(2).normal(size=(2, SIMULATED, POINTS, dimension))
+        x[..., 0] += np.resize(shift, (SIMULATED, 1))
+        return distance(x, y, 0)[:, 0]
+
+    return mean
+
+
+DISTANCES = {
+    "energy": (energy, true_energy),
+    "MMD": (mmd, true_mmd),
+    "W1": (wasserstein, mean_of(wasserstein)),
+    "W2": (wasserstein_2, mean_of(wasserstein_2)),
+}
 
 
 def predictions(seeds: int, shift: float, luck: float, dimension: int, shared: bool) -> tuple[Array, Array]:
@@ -90,12 +130,15 @@ def means_over_seeds() -> str:
     for shared, name, dimension, shift in (
         *((True, "energy", 5, shift) for shift in (0.0, 0.5, 1.0)),
         *((True, name, dimension, 0.0) for name, dimension in (("energy", 1), ("MMD", 5), ("MMD", 1))),
+        *((True, name, 5, shift) for name in ("W1", "W2") for shift in (0.0, 1.0)),
         *((False, "energy", 5, shift) for shift in (0.0, 0.5, 1.0)),
         *((False, name, dimension, 0.0) for name, dimension in (("energy", 1), ("MMD", 5), ("MMD", 1))),
+        *((False, name, 5, shift) for name in ("W1", "W2") for shift in (0.0, 1.0)),
     ):
         distance, truth = DISTANCES[name]
         true = float(truth(shift + 0.4 * shift * luck, dimension).mean())
-        found = [distance(*predictions(seeds, shift, 0.4 * shift, dimension, shared)) for seeds in SEEDS]
+        blocks = BLOCKS if shared else 0
+        found = [distance(*predictions(seeds, shift, 0.4 * shift, dimension, shared), blocks) for seeds in SEEDS]
         intervals = [_intervals(values[..., 0], values[..., 1:].mean(1) if shared else None) for values in found]
         error = np.sqrt(np.square(intervals[-1]["cells_se"]).mean()) / intervals[-1]["mean"].std()
         points = "shared" if shared else "of each seed"
@@ -148,13 +191,13 @@ def floors() -> str:
     return markdown_table(["metric", "repeats are of", "one more is", *(f"{r} repeats" for r in REPEATS)], rows)
 
 
-def _repeats(rng: np.random.Generator, distance: Callable[[Array, Array], Array], cells: int | None) -> Array:
+def _repeats(rng: np.random.Generator, distance: Callable[[Array, Array, int], Array], cells: int | None) -> Array:
     """Of two new samples, and of the floor."""
     x = rng.normal(size=(1 + REPEATS[-1], 2 * POINTS, 5))
     if cells is not None:
         population = rng.normal(size=(cells, 5))
         x[1:] = [population[rng.permutation(cells)[: 2 * POINTS]] for _ in range(REPEATS[-1])]
-    return distance(x[:, :POINTS], x[:, POINTS:])[:, 0]
+    return distance(x[:, :POINTS], x[:, POINTS:], 0)[:, 0]
 
 
 def alike() -> str:

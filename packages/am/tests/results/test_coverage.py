@@ -12,6 +12,7 @@ import pytest
 
 from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
+from am.metrics.transport import wasserstein1, wasserstein2
 
 ROOT = Path(__file__).parents[4]
 PAGE = "docs/decisions/intervals.md"
@@ -38,6 +39,8 @@ def test_the_simulated_distances_are_the_metrics(simulation: dict[str, Any]) -> 
     metrics: dict[str, Callable[..., float]] = {
         "energy": energy_distance,
         "mmd": lambda a, b: mmd_squared(a, b, kernel),
+        "wasserstein": wasserstein1,
+        "wasserstein_2": wasserstein2,
     }
     for name, metric in metrics.items():
         found = simulation[name](x, y)
@@ -67,7 +70,8 @@ def test_one_more_distance_falls_into_the_floor(simulation: dict[str, Any]) -> N
     for row in rows(table):
         shares = [int(row[f"{repeats} repeats"]) for repeats in (5, 10, 20, 50)]
         if row["one more is"] == "in the interval":
-            assert min(shares) >= 92
+            pool_of_a_biased_distance = row["metric"] in ("W1", "W2") and row["repeats are of"] != "new samples"
+            assert min(shares) >= (86 if pool_of_a_biased_distance else 92)
         if row["one more is"] == "between quantiles":
             assert shares[0] < 70
             assert shares == sorted(shares)
