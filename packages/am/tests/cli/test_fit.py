@@ -549,7 +549,7 @@ REFUSED: list[tuple[str, Edit, tuple[object, ...], str]] = [
         (),
         "'day' of obs holds 'inf' in 1 of 60 cells, which is not",
     ),
-    ("NaN", put_nan, (), "my.h5ad: X_pca: component 2 is not finite for 2 of 60 cells"),
+    ("NaN", put_nan, (), "my.h5ad: X_pca: component 2 is not finite for 2 of 60 cells; leave these cells out"),
     ("constant", put_constant, (), "my.h5ad: X_pca: component 2 is the same for all cells; use 1 dimensions"),
     ("names", repeat_names, (), "2 cells are called 'twin'; adata.obs_names_make_unique() tells them apart"),
     ("complex", put_points(lambda x: x * 1j), (), "my.h5ad: X_pca holds something that is not a number"),

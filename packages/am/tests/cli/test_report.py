@@ -163,6 +163,15 @@ def test_what_is_not_asked_for_is_no_part_of_it(am: Any, page: Path) -> None:
     assert "another run" not in page.read_text()
 
 
+def test_a_mean_below_the_floor_is_marked_and_explained(am: Any, page: Path) -> None:
+    file = page.parent / "results/tiny/tables/tiny.csv"
+    table = pd.read_csv(file)
+    for beyond in (False, True):
+        write_recorded(table.assign(beyond_floor=[beyond, False, False]), file)
+        assert report(am, page).code == 0
+        assert page.read_text().count("(!)") == 2 * beyond  # beside the mean, and below the table
+
+
 def test_a_cell_of_nothing_or_of_words_is_one_sentence(am: Any, page: Path) -> None:
     results = page.parent / "results/tiny"
     for file, columns in (

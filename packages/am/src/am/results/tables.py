@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COSTS = ("nfe", "train_seconds", "sample_seconds")
 """Columns that tell what a run cost."""
+BEYOND_FLOOR = " (!)"
+"""Behind a mean that is better than one more repeat of the floor would be."""
 
 
 def costs_of(metrics: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
@@ -365,11 +367,11 @@ def _failures(rows: pd.DataFrame) -> str:
 def _ours(row: Any) -> str:
     if not row["seeds"] and row.get("failed"):
         return "*failed*"
-    return interval(row["mean"], row["low"], row["high"], row["seeds"]) + " (!)" * bool(row["beyond_floor"])
+    return interval(row["mean"], row["low"], row["high"], row["seeds"]) + BEYOND_FLOOR * bool(row["beyond_floor"])
 
 
 def _briefly(row: Any) -> str:
-    return with_spread(row["mean"], (row["high"] - row["low"]) / 2) + " (!)" * bool(row["beyond_floor"])
+    return with_spread(row["mean"], (row["high"] - row["low"]) / 2) + BEYOND_FLOOR * bool(row["beyond_floor"])
 
 
 def _luck(row: Any) -> str:

@@ -16,6 +16,7 @@ from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
 from am.results.provenance import Provenance, ProvenanceError, read_provenance
 from am.results.shown_tables import read_shown
+from am.results.tables import BEYOND_FLOOR
 from am.results.unbroken import STYLE, in_html, wide
 from am.steps.draw import FIGURES
 from am.steps.recorded import Records, first_of
@@ -86,7 +87,7 @@ class _Shown:
 def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) -> Iterator[str]:
     file = results / "tables" / f"{experiment.name}.csv"
     if file.is_file():
-        table = read_shown(file, _TABLE_WORDS, _TABLE_NUMBERS, ["control"])
+        table = read_shown(file, _TABLE_WORDS, _TABLE_NUMBERS, ["control", "beyond_floor"])
         if instead := shown.left_out(file):
             yield instead
         else:
@@ -130,7 +131,7 @@ def _summary(rows: pd.DataFrame) -> str:
     lines, failed = [], ""
     for row in rows.to_dict("records"):
         why = _shown(row.get("failed"))
-        ours = interval(row["mean"], row["low"], row["high"], row["seeds"])
+        ours = interval(row["mean"], row["low"], row["high"], row["seeds"]) + BEYOND_FLOOR * bool(row["beyond_floor"])
         lines.append(
             [
                 f"control: {row['title']}" if row["control"] else row["title"],
@@ -142,7 +143,8 @@ def _summary(rows: pd.DataFrame) -> str:
         )
         if why:
             failed += f"<p><strong>failed</strong>: {in_html(row['title'])}, {in_html(why)}</p>\n"
-    return _table(head, lines) + failed
+    beyond = f"<p>{BEYOND_FLOOR.strip()}: better than two samples of the truth are apart, a bug until explained.</p>\n"
+    return _table(head, lines) + beyond * bool(rows["beyond_floor"].any()) + failed
 
 
 def _figure(figure: Path, caption: str) -> str:
