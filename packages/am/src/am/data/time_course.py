@@ -276,7 +276,9 @@ def _components(
     for i in range(x.shape[1]):
         bad = int((~np.isfinite(x[:, i])).sum())
         if bad:
-            raise DataError(f"{what}: component {i + 1} is not finite for {bad} of {len(x)} cells; leave these cells out")
+            raise DataError(
+                f"{what}: component {i + 1} is not finite for {bad} of {len(x)} cells; leave these cells out"
+            )
         low, high = float(x[:, i].min()), float(x[:, i].max())
         if low == high:
             raise DataError(
