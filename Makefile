@@ -85,6 +85,10 @@ docs: $(READY)  ## the documentation as a site, in docs/site
 	@sphinx-build -q -W --keep-going -b html -d docs/site/.doctrees docs docs/site
 	echo "site: docs/site/index.html"
 
+.PHONY: pages
+pages: $(READY)  ## write the numbers of README and docs from the reference results
+	@am pages
+
 .PHONY: benchmark
 benchmark: $(READY)  ## measure speed on this machine
 	@for script in $$(grep -l __main__ benchmarks/*.py); do
