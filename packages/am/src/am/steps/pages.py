@@ -27,7 +27,7 @@ import csv
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -214,14 +214,28 @@ def _found(words: Sequence[str], store: Store) -> tuple[dict[str, Any], str]:
 
 
 def _cell(row: dict[str, Any], how: str) -> str:
+    if how == "seeds":
+        return str(row[how])
     if how == "percent":
         share = 100 * row["mean"]
         return f"{share:.{0 if abs(share) >= 10 else 1}f} %"
-    if how != "interval":
-        return str(row[how]) if how == "seeds" else number(row[how])
-    if "sd" in row:
-        return with_spread(row["mean"], row["sd"])
-    return interval(row["mean"], row["low"], row["high"], row["seeds"])
+    if how == "interval" and "sd" in row:
+        return f"{_rounded(row, 'mean')} ± {_rounded(row, 'sd')}"
+    if how == "interval" and row["low"] < row["high"]:
+        return f"{_rounded(row, 'mean')} [{_rounded(row, 'low')}, {_rounded(row, 'high')}]"
+    return _rounded(row, "mean" if how == "interval" else how)
+
+
+def _rounded(row: Mapping[str, Any], name: str) -> str:
+    """A number of a row: to the second digit of its error, four digits at most; three where there is no error."""
+    error = row["sd"] if "sd" in row else (row["high"] - row["low"]) / 2
+    if not error > 0:  # or NaN
+        return number(row[name])
+    size = max(abs(row["mean"]), error)
+    if not 1e-3 <= size < 1e5:
+        return number(row[name], size)
+    decimals = max(0, min(1 - math.floor(math.log10(error)), 3 - math.floor(math.log10(size))))
+    return f"{round(row[name], decimals) + 0.0:.{decimals}f}"
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -250,7 +264,7 @@ def _column(word: str) -> _Column:
     metric, _, how = rest.partition(":")
     if not metric:
         raise ConfigError(f"'{word}' is not EXPERIMENT:METRIC[:SHOWN][=heading]")
-    return _Column(experiment, metric, how or "interval", heading or metric)
+    return _Column(experiment, metric, how or "interval", heading or f"{experiment}, {metric}")
 
 
 def _methods(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
@@ -311,7 +325,7 @@ def _pairs(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def _list(titles: Sequence[str], others: int) -> str:
-    return f"all {others} others" if len(titles) == others > 1 else ", ".join(titles) or _NONE
+    return f"all {others} others" if len(titles) == others > 1 else "; ".join(titles) or _NONE
 
 
 def _verdicts(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
