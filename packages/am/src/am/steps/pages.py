@@ -297,11 +297,13 @@ def _times(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     experiment, *metrics = words
     titles = dict(_titles(store.means(experiment)))
     table = store.over_time(experiment)
-    body = [
-        [f"{metric}, {titles[name]}", *(number(value) for value in table.loc[(metric, name)].dropna())]
-        for metric in metrics
-        for name in rows or titles
-    ]
+    body = []
+    for metric, _, heading in (word.partition("=") for word in metrics):
+        for name in rows or titles:
+            if (metric, name) not in table.index:
+                raise ConfigError(f"{experiment} has no metric '{metric}' of '{name}'")
+            values = (number(value) for value in table.loc[(metric, name)].dropna())
+            body.append([f"{heading or metric}, {titles[name]}", *values])
     return markdown_table(["", *(f"t = {time:.3g}" for time in table.columns)], body)
 
 
