@@ -331,8 +331,10 @@ def _list(titles: Sequence[str], others: int) -> str:
 
 
 def _verdicts(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
-    """A row a comparison with a published number that was run."""
+    """A row a comparison with a published number that was run; of the experiments that are named, or of all."""
     table = store.verdicts()
+    if named := [word for word in words if word != "why"]:
+        table = table[table["experiment"].str.rpartition(" (")[0].isin(named)]
     body = [
         [
             row["experiment"],
