@@ -2,9 +2,8 @@
 
 python benchmarks/prose.py [page ...]
 
-With pages it prints their sentences that are too long. Tables, code and comments are no prose. A sentence ends at a full
-stop, a question mark or an exclamation mark; an item of a list, a heading or a paragraph ends it too. Code in backticks
-is one word.
+With pages it prints their sentences that are too long. Tables, code, headings and comments are no prose. A sentence
+ends with a full stop, a question mark, an exclamation mark, or its paragraph or item. Code in backticks is one word.
 """
 
 from __future__ import annotations
@@ -97,7 +96,8 @@ def main() -> None:
 
 
 def _told(found: Prose) -> str:
-    return f"{found.words:4.1f} words, longest {found.longest:2}, {found.commas:3.1f} commas, {found.numbers:4.1f} numbers"
+    words, longest, commas, numbers = found
+    return f"{words:4.1f} words, longest {longest:2}, {commas:3.1f} commas, {numbers:4.1f} numbers"
 
 
 if __name__ == "__main__":

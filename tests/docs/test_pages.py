@@ -75,6 +75,17 @@ def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_examples_of_the_readme_run(tmp_path: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    checks = ("assert am.metrics.energy_distance(moved.x[-1], clouds[-1]) < am.metrics.energy_distance(*clouds[::3])",)
+    code = "\n".join([examples[0], *checks, examples[1], "assert moved.x.shape == (3, 1000, 2)"])
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_readme_and_citation_name_the_same_paper() -> None:
     paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
     readme = " ".join((ROOT / "README.md").read_text().split())

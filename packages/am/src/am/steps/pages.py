@@ -13,7 +13,8 @@ A page is Markdown. Comments, which no reader sees, say what is written between 
 A value is named by ``EXPERIMENT METHOD METRIC [SHOWN]``:
 
 - the experiment, at laptop scale, or with its scale, as ``paper/hydrogen``;
-- the method, by the name of its run; ``floor``; or ``eam-am``, the difference of two methods, paired by seed where there is an interval;
+- the method, by the name of its run; ``floor``; or ``eam-am``, the difference of two, with an interval where they are
+  compared in pairs;
 - the metric, or ``nfe`` or ``train_seconds``;
 - ``mean`` (the default), ``interval``, ``percent``, or a column of the table, as ``low``, ``high`` or ``seeds``.
 
@@ -81,11 +82,12 @@ class Store:
         table = self._table(self.kept / "verdict.csv", ("experiment", "title", "verdict"), ("published", "mean"))
         return table[table["published"].notna()]
 
-    def over_time(self, experiment: str) -> pd.DataFrame:
-        """Means over seeds by metric, method and time."""
+    def over_time(self, experiment: str, metric: str, method: str) -> dict[float, float]:
+        """Means over seeds by time."""
         scale, name = _scaled(experiment)
-        metrics = read_kept(self.kept / scale / name).tables["metrics.csv"]
-        return metrics.astype({"time": float}).groupby(["metric", "method", "time"])["value"].mean().unstack("time")
+        rows = _where(read_kept(self.kept / scale / name).tables["metrics.csv"], "metric", metric, experiment)
+        rows = _where(rows, "method", method, experiment).astype({"time": float})
+        return {float(time): float(values.mean()) for time, values in rows.groupby("time")["value"]}  # type: ignore[arg-type]
 
     def row(self, experiment: str, method: str, metric: str) -> dict[str, Any]:
         """What is known of a method by a metric: mean, low, high, seeds, and the other columns of its table."""
@@ -105,8 +107,8 @@ class Store:
             for row in pairs[(pairs["method"] == a) & (pairs["other"] == b)].to_dict("records"):
                 ends = sorted([sign * row["low"], sign * row["high"]])
                 return {"mean": sign * row["difference"], "low": ends[0], "high": ends[1], "seeds": row["seeds"]}
-        a, b = (self.row(experiment, name, metric) for name in (first, second))
-        return {"mean": a["mean"] - b["mean"], "low": math.nan, "high": math.nan, "seeds": a["seeds"]}
+        mine, theirs = (self.row(experiment, name, metric) for name in (first, second))
+        return {"mean": mine["mean"] - theirs["mean"], "low": math.nan, "high": math.nan, "seeds": mine["seeds"]}
 
     def _path(self, experiment: str) -> Path:
         scale, name = _scaled(experiment)
@@ -116,9 +118,11 @@ class Store:
             raise ConfigError(f"{self.kept}: there is no experiment '{name}' at scale {scale}; {nearest(name, known)}")
         return path
 
-    def _table(self, path: Path, *columns: Sequence[str]) -> pd.DataFrame:
+    def _table(
+        self, path: Path, words: Sequence[str], numbers: Sequence[str], flags: Sequence[str] = ()
+    ) -> pd.DataFrame:
         if path not in self._read:
-            self._read[path] = read_shown(path, *columns, empty=True)
+            self._read[path] = read_shown(path, words, numbers, flags, empty=True)
         return self._read[path]
 
 
@@ -188,17 +192,23 @@ def render(text: str, store: Store) -> Page:
 
 def _shown(words: Sequence[str], store: Store) -> str:
     if words[0] == "verdicts":
-        table = store.verdicts()
-        return str(len(table) if len(words) == 1 else (table["verdict"] == " ".join(words[1:])).sum())
+        return str(_counted(words, store))
     row, how = _found(words, store)
     return _cell(row, how)
 
 
 def _number(words: Sequence[str], store: Store) -> float:
+    if words[0] == "verdicts":
+        return _counted(words, store)
     if len(words) == 1:
         return float(words[0])
     row, how = _found(words, store)
     return float(row[how])
+
+
+def _counted(words: Sequence[str], store: Store) -> int:
+    verdicts = store.verdicts()["verdict"]
+    return len(verdicts) if len(words) == 1 else int((verdicts == " ".join(words[1:])).sum())
 
 
 def _found(words: Sequence[str], store: Store) -> tuple[dict[str, Any], str]:
@@ -272,18 +282,19 @@ def _methods(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     columns = [_column(word) for word in words]
     titles: dict[str, str] = {}
     for column in columns:
-        titles |= {name: title for name, title in _titles(store.means(column.experiment)) if name not in titles}
+        table = store.means(column.experiment)
+        titles = {**titles, **dict(_titles(table)), **titles}
+        if column.metric not in COSTS:
+            _where(table, "metric", column.metric, column.experiment)
     if unknown := [name for name in rows if name not in (*titles, "floor")]:
         raise ConfigError(f"there is no method '{unknown[0]}'; {nearest(unknown[0], titles)}")
 
     def cell(name: str, column: _Column) -> str:
         try:
             row = store.row(column.experiment, name, column.metric)
-        except ConfigError:
-            if column.metric not in COSTS and name == "floor":
-                raise
+        except ConfigError:  # the method has no part in this experiment
             return ""
-        if math.isnan(row["mean"]) or name == "floor" and column.metric in COSTS:
+        if math.isnan(row["mean"]) or (name == "floor" and column.metric in COSTS):
             return ""
         return _cell(row, "interval" if name == "floor" else "mean" if column.metric in COSTS else column.how)
 
@@ -296,15 +307,12 @@ def _times(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     """A row a metric and method, a column a time."""
     experiment, *metrics = words
     titles = dict(_titles(store.means(experiment)))
-    table = store.over_time(experiment)
-    body = []
+    body, times = [], dict[float, float]()
     for metric, _, heading in (word.partition("=") for word in metrics):
         for name in rows or titles:
-            if (metric, name) not in table.index:
-                raise ConfigError(f"{experiment} has no metric '{metric}' of '{name}'")
-            values = (number(value) for value in table.loc[(metric, name)].dropna())
-            body.append([f"{heading or metric}, {titles[name]}", *values])
-    return markdown_table(["", *(f"t = {time:.3g}" for time in table.columns)], body)
+            times = store.over_time(experiment, metric, name)
+            body.append([f"{heading or metric}, {titles[name]}", *map(number, times.values())])
+    return markdown_table(["", *(f"t = {time:.3g}" for time in times)], body)
 
 
 def _pairs(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
