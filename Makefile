@@ -79,6 +79,7 @@ lint: $(READY)  ## style, types and layers
 	snakefmt --check Snakefile workflow
 	mypy
 	lint-imports
+	python benchmarks/prose.py > /dev/null
 
 .PHONY: docs
 docs: $(READY)  ## the documentation as a site, in docs/site
