@@ -79,11 +79,16 @@ lint: $(READY)  ## style, types and layers
 	snakefmt --check Snakefile workflow
 	mypy
 	lint-imports
+	python benchmarks/prose.py > /dev/null
 
 .PHONY: docs
 docs: $(READY)  ## the documentation as a site, in docs/site
 	@sphinx-build -q -W --keep-going -b html -d docs/site/.doctrees docs docs/site
 	echo "site: docs/site/index.html"
+
+.PHONY: pages
+pages: $(READY)  ## write the numbers of README and docs from the reference results
+	@am pages
 
 .PHONY: benchmark
 benchmark: $(READY)  ## measure speed on this machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -75,6 +76,17 @@ def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_examples_of_the_readme_run(tmp_path: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    checks = ("assert am.metrics.energy_distance(moved.x[-1], clouds[-1]) < am.metrics.energy_distance(*clouds[::3])",)
+    code = "\n".join([examples[0], *checks, examples[1], "assert moved.x.shape == (3, 1000, 2)"])
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_readme_and_citation_name_the_same_paper() -> None:
     paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
     readme = " ".join((ROOT / "README.md").read_text().split())
@@ -89,6 +101,26 @@ def test_readme_tells_the_minutes_that_were_measured() -> None:
     told = re.findall(r"^\| `make reproduce` \|.*?(\d+ minutes)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert told == measured
     assert len(told) == 1
+
+
+def test_sentences_are_as_short_as_the_style_asks() -> None:
+    run = subprocess.run([sys.executable, "benchmarks/prose.py"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_sentences_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    prose_of = importlib.import_module("prose")
+    page = (
+        "# A heading, of no words\n\nThe first, of `five, six` words. It has 2.5 numbers, e.g. [3, 4](x.md)!\n\n"
+        "- an item\n- *another*\n\n| a | table, 5 |\n\n```bash\ncode, 6\n```\n\n    indented, 7\n\n"
+        "<!-- table: t -->\ntable, 8\n<!-- end -->\nIt is <!--v a b c-->9<!--/v-->.\n"
+    )
+    said = ["The first, of code words.", "It has 2.5 numbers, e.g 3, 4!", "an item", "another", "It is 9."]
+    assert prose_of.sentences(page) == said
+    assert prose_of.measure(page) == (18 / 5, 7, 3 / 5, 100 * 4 / 18)
+    assert prose_of.beyond(prose_of.measure("One word, two, three, four, five.")) == ["commas"]
+    assert prose_of.beyond(prose_of.measure("word " * 26)) == ["words", "longest"]
 
 
 def test_no_file_names_the_machine_that_it_was_written_on() -> None:

@@ -516,7 +516,7 @@ def keep(
     """Take results into the store of reference results: results/expected.
 
     Rows of the runs and seeds that are taken are replaced, all others stay. Refused are results of a tree with changes,
-    without a record or not as recorded. Then `am review --accept` and `am leaderboard` write what follows from them.
+    without a record or not as recorded. Then `am review --accept` and `am pages` write what follows from them.
     """
     require("am keep", "cells")
     from am.experiments import Project
@@ -585,15 +585,26 @@ def review(
 
 
 @app.command()
-def leaderboard(
-    kept: Annotated[Path, typer.Option(help="Committed results, <scale>/tables/.")] = Path("results/expected"),
-    out: OutOption = Path("docs/leaderboard.md"),
+def pages(
+    named: Annotated[
+        list[Path] | None, typer.Argument(help="Pages, or folders of pages; README.md and docs when left out.")
+    ] = None,
+    kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
 ) -> None:
-    """Rank methods on every data set by the committed tables: docs/leaderboard.md."""
-    require("am leaderboard", "report")
-    from am.steps.leaderboard import leaderboard as step
+    """Write the numbers of pages from the store of reference results, docs/leaderboard.md among them.
 
-    step(kept, out)
+    Exit status 1 where a page says something to hold that the store contradicts.
+    """
+    require("am pages", "report")
+    from am.steps.pages import pages as step
+
+    changed, broken = step(named or [Path("README.md"), Path("docs")], kept)
+    for file in changed:
+        typer.echo(f"wrote {file}")
+    for sentence in broken:
+        typer.echo(f"FAULT: {sentence}")
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command()
