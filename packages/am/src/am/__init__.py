@@ -19,6 +19,7 @@ from am.lazy import lazy
 
 if TYPE_CHECKING:
     from am import datasets, metrics
+    from am.cells.model import CellModel, fit
     from am.config import ConfigError
     from am.data.snapshots import DataError
     from am.dynamics.trajectory import DynamicsError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = version("action-matching")
 __all__ = [
     "ActionMatching",
+    "CellModel",
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
@@ -78,6 +80,7 @@ __all__ = [
     "UnbalancedActionMatching",
     "__version__",
     "datasets",
+    "fit",
     "load",
     "method_names",
     "metrics",
@@ -86,6 +89,7 @@ __all__ = [
 __getattr__ = lazy(
     "am",
     {
+        "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",
         "am.data.snapshots": "DataError",
         "am.dynamics.trajectory": "DynamicsError",

@@ -29,6 +29,8 @@ from am.training.devices import launch
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from am.cells.model import CellModel
+
     Points = Tensor | ArrayLike
 
 
@@ -235,7 +237,7 @@ class Model:
         }
         if isinstance(self.method, TrainedMethod):
             weights = {name: tensor.detach().cpu() for name, tensor in self.network.state_dict().items()}
-            load_weights(self._fresh(), weights, self.name)  # what cannot be loaded is not saved
+            load_weights(self.fresh(), weights, self.name)  # what cannot be loaded is not saved
             folder.mkdir(parents=True, exist_ok=True)
             write_tensors(folder / "model.safetensors", weights, {"method": self.name})
         folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +245,16 @@ class Model:
             write_yaml(about, temporary)
         return folder
 
-    def _fresh(self) -> Any:
+    @classmethod
+    def of(cls, method: str, settings: Mapping[str, Any], dimension: int, times: list[float] | None) -> Model:
+        """A model of a path with so many dimensions, and snapshots at these learning times, before it is fitted."""
+        kind = next((kind for kind in _Named.__subclasses__() if kind._method == method), Model)
+        model = kind.__new__(kind)
+        model._set(method, settings)
+        model._dimension, model._times = dimension, times
+        return model
+
+    def fresh(self) -> Any:
         """A network like the trained one, built without its path: shapes come from settings, the rest is loaded."""
         if not isinstance(self.method, TrainedMethod):
             return None
@@ -508,8 +519,8 @@ def method_names() -> list[str]:
     return plugins.names("am.methods")
 
 
-def load(folder: Path | str) -> Model:
-    """The model that :meth:`Model.save` wrote.
+def load(folder: Path | str) -> Model | CellModel:
+    """The model that :meth:`Model.save` wrote, or a fit to cells that :func:`am.fit` or ``am fit`` left.
 
     Raises
     ------
@@ -528,16 +539,17 @@ def load(folder: Path | str) -> Model:
     """
     folder = Path(folder)
     about = read_yaml(folder / "settings.yaml")
+    if "units" in about:
+        from am.cells.model import CellModel
+
+        return CellModel.load(folder)
     name, dimension, times = about.get("method"), about.get("dimension"), about.get("times")
     if not (isinstance(name, str) and isinstance(dimension, int) and isinstance(about.get("settings"), Mapping)):
         raise ConfigError(f"{folder / 'settings.yaml'}: these are no settings of a saved model")
-    kind = next((kind for kind in _Named.__subclasses__() if kind._method == name), Model)
-    model = kind.__new__(kind)
-    model._set(name, about["settings"])
-    model._dimension, model._times = dimension, times
+    model = Model.of(name, about["settings"], dimension, times)
     if isinstance(model.method, TrainedMethod):
         file = folder / "model.safetensors"
-        model.network = model._fresh()
+        model.network = model.fresh()
         load_weights(model.network, read_tensors(file)[0], str(file))
     return model
 

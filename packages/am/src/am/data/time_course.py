@@ -6,15 +6,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from am.data.cell_files import column_of, copy_as_h5ad, reading
+from am.data.cell_files import called, column_of, copy_as_h5ad, reading
 from am.data.snapshots import DataError
 from am.data.times import Times, read_times
 from am.results.files import atomic
+
+if TYPE_CHECKING:
+    from am.data.cell_files import Source
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +56,14 @@ class TimeCourse:
         """(K,) increasing."""
         return np.unique(self.time)
 
+    def some(self, rows: NDArray[np.bool_]) -> TimeCourse:
+        """The cells of the (n,) ``rows`` alone."""
+        velocity = None if self.velocity is None else self.velocity[rows]
+        names = None if self.names is None else [name for name, kept in zip(self.names, rows, strict=True) if kept]
+        return replace(self, x=self.x[rows], time=self.time[rows], velocity=velocity, names=names)
 
-def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = None) -> Times:
+
+def read_cell_times(source: Source, time_key: str, rows: NDArray[np.bool_] | None = None) -> Times:
     """Times of cells in one unit and from one moment on, so that groups of these cells can be compared.
 
     Parameters
@@ -73,9 +82,9 @@ def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = 
     DataError
         The file cannot be read, or one of these cells has no time that is understood.
     """
-    with reading(path) as file:
+    with reading(source) as file:
         column = column_of(file, time_key, len(file.cell_names()))
-    what = f"{path}: the column '{time_key}' of obs"
+    what = f"{called(source)}: the column '{time_key}' of obs"
     chosen = np.ones(len(column), bool) if rows is None else rows
     told = read_times(column[chosen].reset_index(drop=True), time_key, what)
     if told.unit is not None:
@@ -86,7 +95,7 @@ def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = 
 
 
 def read_time_course(
-    path: Path,
+    source: Source,
     time_key: str,
     basis: str,
     dimensions: int | None = None,
@@ -95,7 +104,8 @@ def read_time_course(
 ) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
-    The file is an ``.h5ad`` of any version of anndata, or a Zarr store: a folder, or a zip file of one.
+    The source is an AnnData in memory, or a file: an ``.h5ad`` of any version of anndata, or a Zarr store (a folder, or a
+    zip file of one).
 
     RNA velocity is what scVelo writes: ``obsm["velocity_pca"]`` for ``obsm["X_pca"]``.
 
@@ -117,7 +127,8 @@ def read_time_course(
     DataError
         The file is missing or corrupt, or its cells do not make a time course: says why.
     """
-    with reading(path) as file:
+    path = called(source)
+    with reading(source) as file:
         names = file.cell_names()
         if not len(names):
             raise DataError(f"{path}: it holds no cells")
@@ -136,7 +147,7 @@ def read_time_course(
         has = ", ".join(sorted(keys)) or "none: try scanpy.pp.pca"
         raise DataError(f"{path}: obsm has no '{basis}'; it has: {has}")
     what = f"{path}: the column '{time_key}' of obs"
-    told = told or read_cell_times(path, time_key, rows)
+    told = told or read_cell_times(source, time_key, rows)
     if rows is not None:
         names, told = names[rows], replace(told, values=told.values[rows])
     times, counts = np.unique(told.values, return_counts=True)

@@ -45,17 +45,17 @@ class OptimalTransportInterpolation(Method):
         knots = network.times.tolist()
         k = int(network.locate(times[:1] + _SAME_TIME)[0])
         x, since = start, float(times[0])
-        target = _partners(x, network.points[k + 1], generator)
+        target = partners(x, network.points[k + 1], generator)
         path = [start]
         for time in times[1:].tolist():
             while time > knots[k + 1] + _SAME_TIME:
                 x, since, k = target, knots[k + 1], k + 1
-                target = _partners(x, network.points[k + 1], generator)
+                target = partners(x, network.points[k + 1], generator)
             path.append(torch.lerp(x, target, (time - since) / (knots[k + 1] - since)))
         return Prediction(torch.stack(path), None, 0)
 
 
-def _partners(x: Tensor, cells: Tensor, generator: torch.Generator) -> Tensor:
+def partners(x: Tensor, cells: Tensor, generator: torch.Generator) -> Tensor:
     """One of (m, d) cells for each of (n, d) particles, as likely as an optimal plan joins the two: (n, d)."""
     import torch
 
