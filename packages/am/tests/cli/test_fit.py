@@ -191,7 +191,7 @@ def test_how_many_cells_are_moved_at_once_changes_nothing(
     for out in ("whole", "chunks"):
         settings = {**SMALL, "sampling": {"rtol": 1e-6, "atol": 1e-6}}
         assert fit(cells, "--method", "uam", "--iterations", 20, settings=settings, out=out).code == 0
-        monkeypatch.setattr("am.steps.fit._CHUNK", 7)
+        monkeypatch.setattr("am.cells.population.CHUNK", 7)
     whole, chunks = (read_h5ad(tmp_path / out / "my_am.h5ad") for out in ("whole", "chunks"))
     assert whole.obs["am_forward_weight"].std() > 1e-3
     for name in COLUMNS:

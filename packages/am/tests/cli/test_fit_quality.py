@@ -21,7 +21,7 @@ from am.methods.contract import Prediction
 from am.metrics.energy import energy_distance
 from am.results.figures.trajectories import trajectories
 from am.steps.fit_inputs import read_inputs
-from am.steps.fit_quality import SPLITS, Interval, Weights, failures, intervals, summary, table, too_few
+from am.cells.quality import SPLITS, Interval, Weights, failures, intervals, summary, table, too_few
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from am.data.cell_files import Source
     from am.marginals.snapshots import Coupling, Masses
 
-    Cells = AnnData | ArrayLike
+    Cells: TypeAlias = AnnData | ArrayLike
     """Cells with the embedding of the fit, or (n, d) components of it."""
-    Time = float | str
+    Time: TypeAlias = float | str
     """A time as the column has it: a number, or a word such as ``day 2``."""
 
 log = logging.getLogger(__name__)
@@ -339,7 +339,9 @@ def fit(
     times = read_cell_times(source, time_key)
     course = read_time_course(source, time_key, basis, dimensions, told=times)
     if (column := populations(source, time_key)) and column != replicate_key:
-        log.warning("all cells are fitted as one population, whatever their '%s'; fit each apart if they differ", column)
+        log.warning(
+            "all cells are fitted as one population, whatever their '%s'; fit each apart if they differ", column
+        )
     key = f"fit/{name}/{seed}"
     population = Population.of(course, learned, key, masses, joining, cost)
     if (warning := population.units.warning(course)) is not None:

@@ -189,9 +189,9 @@ class Told:
 
 
 def tell(population: Population, dynamics: Dynamics) -> Told:
-    """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first.
+    """Velocity, action and growth rate of each cell at its own time; where it is at the last time and at the first.
 
-    Unless masses are given, rates have mean zero and weights mean one at each time.
+    The action has mean zero at each time. So have rates, and weights have mean one, unless masses are given.
     """
     course, units = population.course, population.units
     absolute = population.path.masses is not None
@@ -208,6 +208,9 @@ def tell(population: Population, dynamics: Dynamics) -> Told:
         x = units.seen(course, moment).to(dynamics.device)
         t = float(units.clock.learning(moment))
         put("X_am_velocity", rows, units.velocities(dynamics.velocity(t, x), moment))
+        action = dynamics.action(t, x)
+        if action is not None:
+            put("am_action", rows, action.cpu().numpy().astype(np.float64))
         growth = dynamics.growth_rate(t, x)
         if growth is not None:
             put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from am.data.snapshots import DataError
 from am.dynamics.weighted import effective_sample_size
+from am.methods.ot_interpolation import partners
 from am.metrics.energy import energy_distance
 from am.metrics.nearest import nearest
 from am.metrics.samples import MetricError
-from am.methods.ot_interpolation import partners
 from am.randomness import generator
 from am.results.estimates import jackknife_error, student
 
@@ -96,10 +96,10 @@ class Interval:
     held-out cells."""
 
     @property
-    def verdict(self) -> Literal["noise", "nearer", "unsure", "worse"]:
+    def verdict(self) -> Literal["noise", "still", "nearer", "unsure", "worse"]:
         """How near the pushed cells are: as two samples of the snapshot; nearer than no dynamics, or not."""
         if self.pushed <= self.floor:
-            return "noise"
+            return "still" if self.still <= self.floor else "noise"
         if self.gained is None:
             return "nearer" if self.pushed < self.still else "worse"
         if self.gained[0] > 0:
@@ -142,7 +142,7 @@ def held_out(
         if replicates is None:
             chosen = rows[torch.randperm(len(rows), generator=rng)[: round(share * len(rows))].numpy()]
         else:
-            chosen = rows[_whole_replicates([replicates[row] for row in rows], share, rng, time)]
+            chosen = rows[_whole_replicates([replicates[row] for row in rows.tolist()], share, rng, time)]
         if min(len(chosen), len(rows) - len(chosen)) < LEAST_HELD_OUT:
             raise DataError(
                 f"holding out {share:g} of the {len(rows)} cells of time {time:g} leaves {len(rows) - len(chosen)} to "
@@ -265,6 +265,7 @@ def verdicts(found: Sequence[Interval], time_key: str) -> list[str]:
         "worse": "worse than no dynamics; do not interpret",
         "unsure": "not shown to be nearer than no dynamics, with so few cells; do not interpret",
         "nearer": "nearer than no dynamics, and farther than two samples of the cells are from each other",
+        "still": "cells are not shown to move: no dynamics is as near as two samples are to each other",
         "noise": "as near as two samples of the cells are to each other",
     }
     sentences = []

@@ -27,7 +27,7 @@ CLOSEST = 1e-12
 """Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
-COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
+COLUMNS = ("am_action", "am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
 EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
 
 Floats = NDArray[np.float64]
@@ -104,8 +104,8 @@ def read_time_course(
 ) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
-    The source is an AnnData in memory, or a file: an ``.h5ad`` of any version of anndata, or a Zarr store (a folder, or a
-    zip file of one).
+    The source is an AnnData in memory, or a file: an ``.h5ad`` of any version of anndata, or a Zarr store (a folder,
+    or a zip file of one).
 
     RNA velocity is what scVelo writes: ``obsm["velocity_pca"]`` for ``obsm["X_pca"]``.
 
