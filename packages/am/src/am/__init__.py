@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from am.data.snapshots import DataError
     from am.dynamics.trajectory import DynamicsError
     from am.extras import MissingExtraError
+    from am.loading import load
     from am.marginals.gaussian import Gaussian
     from am.marginals.hydrogen import Hydrogen
     from am.marginals.marginals import Marginals
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
         SchroedingerBridgeFlowMatching,
         ScoreAndFlowMatching,
         UnbalancedActionMatching,
-        load,
         method_names,
     )
     from am.training.loop import TrainingError
@@ -94,6 +94,7 @@ __getattr__ = lazy(
         "am.data.snapshots": "DataError",
         "am.dynamics.trajectory": "DynamicsError",
         "am.extras": "MissingExtraError",
+        "am.loading": "load",
         "am.marginals.gaussian": "Gaussian",
         "am.marginals.hydrogen": "Hydrogen",
         "am.marginals.marginals": "Marginals",
@@ -103,7 +104,7 @@ __getattr__ = lazy(
         "am.models": "ActionMatching ClosedFormActionMatching ClosedFormEntropicActionMatching "
         "ClosedFormUnbalancedActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
         "NeuralSDE NotFittedError OptimalTransportFlowMatching SchroedingerBridgeFlowMatching ScoreAndFlowMatching "
-        "UnbalancedActionMatching load method_names",
+        "UnbalancedActionMatching method_names",
         "am.training.loop": "TrainingError",
         "am.datasets": "",
         "am.metrics": "",

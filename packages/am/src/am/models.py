@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from am import plugins
-from am.config import ConfigError, merge, nearest, read_yaml, write_yaml
+from am.config import ConfigError, merge, nearest, write_yaml
 from am.extras import require_packages
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
@@ -23,13 +23,11 @@ from am.randomness import derive_seed, generator
 from am.results.files import atomic
 from am.runs import build_method
 from am.training.arithmetic import arithmetic
-from am.training.checkpoint import load_weights, read_tensors, write_tensors
+from am.training.checkpoint import load_weights, write_tensors
 from am.training.devices import launch
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-    from am.cells.model import CellModel
 
     Points = Tensor | ArrayLike
 
@@ -517,41 +515,6 @@ def method_names() -> list[str]:
     True
     """
     return plugins.names("am.methods")
-
-
-def load(folder: Path | str) -> Model | CellModel:
-    """The model that :meth:`Model.save` wrote, or a fit to cells that :func:`am.fit` or ``am fit`` left.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no model.
-    CheckpointError
-        Its weights are missing, corrupt or of another network.
-
-    Examples
-    --------
-    >>> import am, tempfile, torch
-    >>> path = am.Gaussian(mean=lambda t: torch.stack([2 * t, -t], -1), scale=lambda t: 1 + t[:, None])
-    >>> folder = am.ActionMatching(width=16, depth=2, iterations=20).fit(path).save(tempfile.mkdtemp())
-    >>> am.load(folder).velocity(0.5, torch.zeros(1, 2)).shape
-    torch.Size([1, 2])
-    """
-    folder = Path(folder)
-    about = read_yaml(folder / "settings.yaml")
-    if "units" in about:
-        from am.cells.model import CellModel
-
-        return CellModel.load(folder)
-    name, dimension, times = about.get("method"), about.get("dimension"), about.get("times")
-    if not (isinstance(name, str) and isinstance(dimension, int) and isinstance(about.get("settings"), Mapping)):
-        raise ConfigError(f"{folder / 'settings.yaml'}: these are no settings of a saved model")
-    model = Model.of(name, about["settings"], dimension, times)
-    if isinstance(model.method, TrainedMethod):
-        file = folder / "model.safetensors"
-        model.network = model.fresh()
-        load_weights(model.network, read_tensors(file)[0], str(file))
-    return model
 
 
 class _StandIn:

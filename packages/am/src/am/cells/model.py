@@ -167,7 +167,7 @@ class CellModel:
         return self.units.rates(rate if self._absolute else rate - rate.mean(), moment)
 
     def action(self, cells: Cells, time: Time) -> Floats:
-        """The action of cells at a time, (n,), less its mean: a landscape of that time, in units of learning.
+        """The action of cells at a time, (n,), less its mean: its gradient in the basis is the velocity.
 
         It ranks the cells of one time. Its level at another time is not known, so it is no pseudotime.
 
@@ -176,12 +176,12 @@ class CellModel:
         ConfigError
             The method learns none.
         """
-        _, t = self._at(time)
+        moment, t = self._at(time)
         with arithmetic():
             action = self.dynamics.action(t, self._scaled(cells))
         if action is None:
             raise ConfigError(f"the method '{self.about['method']}' learns no action; am_closed and am do")
-        return action.cpu().numpy().astype(np.float64)
+        return self.units.actions(action, moment)
 
     def save(self, folder: Path | str) -> Path:
         """Write ``settings.yaml`` and weights into a folder, for :func:`am.load`; returns its path."""

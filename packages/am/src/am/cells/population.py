@@ -210,7 +210,7 @@ def tell(population: Population, dynamics: Dynamics) -> Told:
         put("X_am_velocity", rows, units.velocities(dynamics.velocity(t, x), moment))
         action = dynamics.action(t, x)
         if action is not None:
-            put("am_action", rows, action.cpu().numpy().astype(np.float64))
+            put("am_action", rows, units.actions(action, moment))
         growth = dynamics.growth_rate(t, x)
         if growth is not None:
             put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))

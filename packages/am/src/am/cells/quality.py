@@ -140,7 +140,8 @@ def held_out(
     for time in course.times:
         rows = np.flatnonzero(course.time == time)
         if replicates is None:
-            chosen = rows[torch.randperm(len(rows), generator=rng)[: round(share * len(rows))].numpy()]
+            many = max(round(share * len(rows)), LEAST_HELD_OUT)
+            chosen = rows[torch.randperm(len(rows), generator=rng)[:many].numpy()]
         else:
             chosen = rows[_whole_replicates([replicates[row] for row in rows.tolist()], share, rng, time)]
         if min(len(chosen), len(rows) - len(chosen)) < LEAST_HELD_OUT:

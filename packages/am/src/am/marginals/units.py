@@ -103,6 +103,10 @@ class Units:
         """(n, d) velocities at a time of the column, as components of the basis per unit of the column."""
         return v.cpu().numpy().astype(np.float64) * self.spread / self.clock.pace(time)
 
+    def actions(self, action: Tensor, time: float) -> Floats:
+        """(n,) values of an action at a time of the column, whose gradient in the basis is the velocity."""
+        return action.cpu().numpy().astype(np.float64) * self.spread**2 / self.clock.pace(time)
+
     def rates(self, rate: Tensor, time: float) -> Floats:
         """(n,) rates at a time of the column, per unit of the column."""
         return rate.cpu().numpy().astype(np.float64) / self.clock.pace(time)
