@@ -43,8 +43,11 @@ def model(cells: AnnData) -> am.CellModel:
 
 
 def test_velocities_are_written_in_the_units_of_the_basis_and_the_column(cells: AnnData, model: am.CellModel) -> None:
-    mean = cells.obsm["X_am_velocity"].reshape(3, 60, 2).mean(1)
-    assert mean[1] == pytest.approx(SHIFT, abs=0.6)  # the means of 60 cells have errors of 0.26 a day
+    x = cells.obsm["X_pca"].reshape(3, 60, 2).mean(1)
+    before, after = x[1] - x[0], (x[2] - x[1]) / 4
+    found = cells.obsm["X_am_velocity"].reshape(3, 60, 2).mean(1)
+    assert found[[0, 2]] == pytest.approx(np.array([before, after]), abs=0.1)
+    assert np.abs(found[2] - SHIFT).max() < 0.2  # the means of 60 cells tell it so well over four days
     assert model.velocity(cells, 3) == pytest.approx(model.velocity(cells.obsm["X_pca"], 3.0))
 
 

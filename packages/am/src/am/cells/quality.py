@@ -82,7 +82,9 @@ class Interval:
     still: float
     """Of the first snapshot as it is: no dynamics."""
     floor: float
-    """Below which 95 % of the distances lie between two random parts of the second snapshot."""
+    """Below which 95 % of the distances lie between two random parts of the second snapshot.
+
+    Of cells that were held out: between as many cells of its time as are compared, drawn at random from all."""
     cells: int
     """That were pushed."""
     weights: Weights | None
@@ -219,7 +221,7 @@ def _interval(
         times[k],
         scale * _distance(end, y, log_weight),
         scale * _distance(x, y, None),
-        scale * _floor(y, len(x), key),
+        scale * _floor(y, len(x), key, None if trained is None else trained.points[k]),
         len(x),
         weights,
     )
@@ -346,12 +348,19 @@ def _distance(x: Tensor, y: Tensor, log_weight: Tensor | None) -> float:
         return math.nan
 
 
-def _floor(y: Tensor, n: int, key: str) -> float:
-    """Of parts whose sizes are to each other as ``n`` to the number of ``y``."""
+def _floor(y: Tensor, n: int, key: str, more: Tensor | None = None) -> float:
+    """Of samples of ``n`` and as many as ``y`` has, drawn apart from ``y`` and ``more`` cells of the same time.
+
+    Where these do not suffice, the samples are smaller in proportion, and the floor is higher than it need be.
+    """
     rng = generator(key, "floor")
-    first = min(max(2, round(len(y) * n / (n + len(y)))), len(y) - 2)
+    pool = y if more is None else torch.cat([y, more])
+    first, second = n, len(y)
+    if first + second > len(pool):
+        first = min(max(2, round(len(pool) * n / (n + len(y)))), len(pool) - 2)
+        second = len(pool) - first
     distances = []
     for _ in range(SPLITS):
-        order = torch.randperm(len(y), generator=rng)
-        distances.append(energy_distance(y[order[:first]], y[order[first:]]))
+        order = torch.randperm(len(pool), generator=rng)
+        distances.append(energy_distance(pool[order[:first]], pool[order[first : first + second]]))
     return sorted(distances)[-2]
