@@ -80,7 +80,7 @@ def test_the_verdict_is_of_cells_that_were_held_out(cells: AnnData, model: am.Ce
     assert (quality["gained_low"] < quality["no_dynamics"] - quality["pushed"]).all()
     assert (quality["no_dynamics"] - quality["pushed"] < quality["gained_high"]).all()
     # By hand: what stands still is the held-out cells of one day against those of the next.
-    out = held_out(TimeCourse(cells.obsm["X_pca"], cells.obs["day"].to_numpy(), "X_pca"), 0.2, "fit/am_closed/0")
+    out = held_out(TimeCourse(cells.obsm["X_pca"], cells.obs["day"].to_numpy(), "X_pca"), 0.2, "fit/0")
     assert out is not None
     x, y = (cells.obsm["X_pca"][out & (cells.obs["day"] == day)] for day in (2, 3))
     assert quality["no_dynamics"][0] == pytest.approx(energy_distance(x, y), rel=1e-4)

@@ -252,7 +252,8 @@ def measured(
         The share leaves too few cells.
     """
     course, path = population.course, population.path
-    out = held_out(course, share, population.key, replicates)
+    seed = population.key.rpartition("/")[2]
+    out = held_out(course, share, f"fit/{seed}", replicates)  # the same for all methods
     if out is None:
         return []
     part = Population.of(
