@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from am.lazy import lazy
 
 if TYPE_CHECKING:
-    from am import datasets, metrics
+    from am import datasets, metrics, pl
     from am.cells.model import CellModel, fit
     from am.config import ConfigError
     from am.data.snapshots import DataError
@@ -84,6 +84,7 @@ __all__ = [
     "load",
     "method_names",
     "metrics",
+    "pl",
 ]
 
 __getattr__ = lazy(
@@ -108,6 +109,7 @@ __getattr__ = lazy(
         "am.training.loop": "TrainingError",
         "am.datasets": "",
         "am.metrics": "",
+        "am.pl": "",
     },
 )
 

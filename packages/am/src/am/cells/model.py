@@ -61,7 +61,7 @@ class Future:
     Of mean one at each time, unless the fit was given masses: then a cell of weight 2 has become two."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CellModel:
     """What a method has learned of cells, in the units of their basis and of their column of times."""
 
@@ -92,10 +92,14 @@ class CellModel:
         """Sentences on how far to believe the fit, the gravest first."""
         return "\n".join([*verdicts(self.intervals, str(self.about["time_key"])), *self.notes])
 
+    def __repr__(self) -> str:
+        times = ", ".join(f"{time:g}" for time in self.units.clock.times)
+        return f"<CellModel {self.about['method']} of {self.about['basis']}, {self.about['time_key']} {times}>"
+
     def __str__(self) -> str:
         """Verdict and table, for people."""
         if not self.intervals:
-            return f"{self.about['method']} of {', '.join(f'{time:g}' for time in self.units.clock.times)}"
+            return repr(self)
         return f"{self.verdict}\n{summary({None: self.intervals}, str(self.about['basis']))}"
 
     def predict(self, cells: Cells, from_time: Time, to_time: Time | Sequence[Time], seed: int = 0) -> Future:
@@ -127,7 +131,7 @@ class CellModel:
         """
         several = not isinstance(to_time, str) and isinstance(to_time, Sequence | np.ndarray | Tensor)
         asked = [from_time, *(to_time if several else [to_time])]  # type: ignore[misc]
-        moments = self.units.clock.learning([self._number(time) for time in asked]).tolist()
+        moments = self.units.clock.learning([self.number(time) for time in asked]).tolist()
         steps = np.diff(moments)
         if not ((steps > 0).all() or (steps < 0).all()):
             raise ValueError(f"times must increase, or decrease, from from_time on; got {asked}")
@@ -224,7 +228,8 @@ class CellModel:
     def _absolute(self) -> bool:
         return self.about["masses"] != "equal"
 
-    def _number(self, time: Time) -> float:
+    def number(self, time: Time) -> float:
+        """A time as a number of the column's unit; ConfigError where it is none."""
         if time in self.words:
             return self.words[time]
         try:
@@ -233,7 +238,7 @@ class CellModel:
             raise ConfigError(f"there is no time '{time}'; {nearest(str(time), map(str, self.words))}") from None
 
     def _at(self, time: Time) -> tuple[float, float]:
-        number = self._number(time)
+        number = self.number(time)
         return number, float(self.units.clock.learning(number))
 
     def _scaled(self, cells: Cells) -> Tensor:
