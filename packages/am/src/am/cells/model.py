@@ -354,7 +354,7 @@ def fit(
     replicates = None if replicate_key is None else read_columns(source, [replicate_key])[replicate_key].tolist()
     fabric = launch(device)
     with _state(state) as folder:
-        found = measured(population, held_out, replicates, lambda part: part.learn(fabric, folder / "judged"))
+        found = measured(population, held_out, replicates, lambda part, name: part.learn(fabric, folder / name))
         dynamics = population.learn(fabric, folder / "all")
         with arithmetic():
             told = tell(population, dynamics)

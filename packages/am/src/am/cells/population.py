@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from am.cells.quality import Interval, Weights, held_out, intervals
+from am.cells.quality import Interval, Weights, averaged, held_out, intervals
 from am.config import digest as digest_of
 from am.data.time_course import Floats, Points, TimeCourse
 from am.dynamics.weighted import self_normalised
@@ -237,14 +237,18 @@ def measured(
     population: Population,
     share: float,
     replicates: Sequence[Any] | None,
-    learn: Callable[[Population], Dynamics],
+    learn: Callable[[Population, str], Dynamics],
 ) -> list[Interval]:
-    """How good a fit is, by another to fewer cells, which pushes the others; nothing where ``share`` is 0.
+    """How good a fit is, by others to fewer cells, which push the others; nothing where ``share`` is 0.
+
+    A method that is one solve is fitted without each fold of cells; one that is trained by steps, once.
 
     Parameters
     ----------
     share, replicates
         Of the cells of each time that are held out: see :func:`am.cells.quality.held_out`.
+    learn
+        Of a population, with a name for the state of its training.
 
     Raises
     ------
@@ -252,22 +256,28 @@ def measured(
         The share leaves too few cells.
     """
     course, path = population.course, population.path
-    seed = population.key.rpartition("/")[2]
-    out = held_out(course, share, f"fit/{seed}", replicates)  # the same for all methods
-    if out is None:
-        return []
-    part = Population.of(
-        course.some(~out),
-        population.learner,
-        f"{population.key}/held out",
-        "equal" if path.masses is None else path.masses,
-        path.coupling,
-        path.relaxation,
-    )
-    return judged(part, learn(part), course.some(out & ~population.units.stray))
+    seed, steps = population.key.rpartition("/")[2], hasattr(population.learner.settings, "training")
+    found = []
+    folds = held_out(
+        course, share, f"fit/{seed}", replicates, 1 if steps else round(1 / (share or 1))
+    )  # of all methods
+    for number, out in enumerate(folds):
+        name = f"held out {number}"
+        part = Population.of(
+            course.some(~out),
+            population.learner,
+            f"{population.key}/{name}",
+            "equal" if path.masses is None else path.masses,
+            path.coupling,
+            path.relaxation,
+        )
+        found.append(judged(part, learn(part, name), course.some(out & ~population.units.stray), len(folds)))
+    return averaged(found) if found else []
 
 
-def judged(population: Population, dynamics: Dynamics, fresh: TimeCourse | None = None) -> list[Interval]:
+def judged(
+    population: Population, dynamics: Dynamics, fresh: TimeCourse | None = None, folds: int = 1
+) -> list[Interval]:
     """How near cells come that are pushed to later snapshots: fresh ones, else those that were trained on."""
     units, course = population.units, population.course
     times = course.times.tolist()
@@ -282,6 +292,7 @@ def judged(population: Population, dynamics: Dynamics, fresh: TimeCourse | None 
             population.key,
             dynamics.device,
             None if fresh is None else population.path,
+            folds,
         )
 
 

@@ -42,6 +42,8 @@ LEAST_HELD_OUT = 4
 _OUTSIDE = 0.99
 """Share of held-out cells that are nearer to training cells than what counts as outside the data."""
 
+Rows = NDArray[np.int64]
+"""Numbers of cells."""
 Push = Callable[[Tensor, float, float], "Prediction"]
 """(n, d) particles, the learning time that they have, and the one that they are pushed forward to."""
 
@@ -115,18 +117,22 @@ class Interval:
 
 
 def held_out(
-    course: TimeCourse, share: float, key: str, replicates: Sequence[Any] | None = None
-) -> NDArray[np.bool_] | None:
-    """(n,) which cells of a course are not trained on, so that they tell how good a fit is.
+    course: TimeCourse, share: float, key: str, replicates: Sequence[Any] | None = None, folds: int = 1
+) -> list[NDArray[np.bool_]]:
+    """For each fold, (n,) which cells of a course are not trained on, so that they tell how good a fit is.
+
+    No cell is held out twice.
 
     Parameters
     ----------
     share
-        Of the cells of each time, between 0 and 1. None is returned for 0.
+        Of the cells of each time, between 0 and 1. There is no fold for 0.
     key
         From which the choice derives.
     replicates
         (n,) values of which each is held out as a whole, or not.
+    folds
+        At most; fewer where the share, or the number of replicates, leaves no more.
 
     Raises
     ------
@@ -134,36 +140,53 @@ def held_out(
         The share leaves too few cells of a time; or a time has one replicate only.
     """
     if not share:
-        return None
+        return []
     if not 0 < share < 1:
         raise DataError(f"held_out is {share:g}; a share of the cells between 0 and 1 is needed, or 0 for none")
     rng = generator(key, "held out")
-    out = np.zeros(len(course.x), bool)
+    parts = []
     for time in course.times:
         rows = np.flatnonzero(course.time == time)
         if replicates is None:
-            many = max(round(share * len(rows)), LEAST_HELD_OUT)
-            chosen = rows[torch.randperm(len(rows), generator=rng)[:many].numpy()]
+            groups = list(rows[torch.randperm(len(rows), generator=rng).numpy()][:, None])
         else:
-            chosen = rows[_whole_replicates([replicates[row] for row in rows.tolist()], share, rng, time)]
-        if min(len(chosen), len(rows) - len(chosen)) < LEAST_HELD_OUT:
+            groups = _of_each([replicates[row] for row in rows.tolist()], rows, rng, time)
+        parts.append(_cut(groups, len(rows), share))
+        few = min(len(part) for part in parts[-1])
+        if not LEAST_HELD_OUT <= few <= len(rows) - LEAST_HELD_OUT:
             raise DataError(
-                f"holding out {share:g} of the {len(rows)} cells of time {time:g} leaves {len(rows) - len(chosen)} to "
-                f"train on and {len(chosen)} to judge by; {LEAST_HELD_OUT} are the least: choose another share, or 0"
+                f"holding out {share:g} of the {len(rows)} cells of time {time:g} leaves {len(rows) - few} to train on "
+                f"and {few} to judge by; {LEAST_HELD_OUT} are the least: choose another share, or 0"
             )
-        out[chosen] = True
-    return out
+    found = []
+    for chosen in list(zip(*parts, strict=False))[:folds]:
+        out = np.zeros(len(course.x), bool)
+        out[np.concatenate(chosen)] = True
+        found.append(out)
+    return found
 
 
-def _whole_replicates(names: Sequence[Any], share: float, rng: torch.Generator, time: float) -> NDArray[np.bool_]:
-    """(m,) the cells of as many replicates as come nearest to the share; at least one is held out, and one is not."""
-    values = sorted(set(map(str, names)))
+def _of_each(names: Sequence[Any], rows: Rows, rng: torch.Generator, time: float) -> list[Rows]:
+    """The cells of each replicate of one time, in random order."""
+    of_cell = np.array(list(map(str, names)))
+    values = sorted(set(of_cell.tolist()))
     if len(values) < 2:
         raise DataError(f"time {time:g} has one replicate only, which cannot be held out; leave replicate_key away")
-    order = [values[i] for i in torch.randperm(len(values), generator=rng).tolist()]
-    of_cell = np.array(list(map(str, names)))
-    shares = np.cumsum([np.mean(of_cell == name) for name in order])[:-1]
-    return np.isin(of_cell, order[: int(np.abs(shares - share).argmin()) + 1])
+    return [rows[of_cell == values[i]] for i in torch.randperm(len(values), generator=rng).tolist()]
+
+
+def _cut(groups: Sequence[Rows], cells: int, share: float) -> list[Rows]:
+    """Consecutive groups in parts of about that share of the cells each, as often as it fits: one at least."""
+    size = max(round(share * cells), LEAST_HELD_OUT)
+    parts: list[list[Rows]] = [[]]
+    for group in groups:
+        if sum(map(len, parts[-1])) >= size:
+            parts.append([])
+        parts[-1].append(group)
+    whole = [np.concatenate(part) for part in parts]
+    if len(whole) > 1 and len(whole[-1]) < size:
+        whole.pop()
+    return whole
 
 
 def intervals(
@@ -175,6 +198,7 @@ def intervals(
     key: str,
     device: torch.device,
     trained: SnapshotPath | None = None,
+    folds: int = 1,
 ) -> list[Interval]:
     """Push each snapshot to the next, and the first to the last, and compare.
 
@@ -190,11 +214,13 @@ def intervals(
         From which the choice of cells derives.
     trained
         The path of the cells that were trained on, where ``points`` were held out.
+    folds
+        Over which distances will be averaged, so that the floor is that of such means.
     """
     shown = [_some(x, CELLS, f"{key}/{k}") for k, x in enumerate(points)]
     last = len(shown) - 1
     return [
-        _interval(push, shown, knots, times, scale, f"{key}/{j}", device, trained, (j, k))
+        _interval(push, shown, knots, times, scale, f"{key}/{j}", device, trained, (j, k), folds)
         for j, k in [*((k, k + 1) for k in range(last)), *([(0, last)] if last > 1 else [])]
     ]
 
@@ -209,6 +235,7 @@ def _interval(
     device: torch.device,
     trained: SnapshotPath | None,
     between: tuple[int, int],
+    folds: int,
 ) -> Interval:
     j, k = between
     x, y = shown[j], shown[k]
@@ -221,7 +248,7 @@ def _interval(
         times[k],
         scale * _distance(end, y, log_weight),
         scale * _distance(x, y, None),
-        scale * _floor(y, len(x), key, None if trained is None else trained.points[k]),
+        scale * _floor(y, len(x), key, None if trained is None else trained.points[k], folds),
         len(x),
         weights,
     )
@@ -236,6 +263,27 @@ def _interval(
         gained=(scale * low, scale * high),
         outside=float((~(nearest(end, cells) <= far)).float().mean()),
     )
+
+
+def averaged(folds: Sequence[Sequence[Interval]]) -> list[Interval]:
+    """The intervals of several folds as one: means of distances, and of shares; sums of cells.
+
+    No cell is held out twice, so errors are taken to be independent.
+    """
+    found = []
+    for parts in zip(*folds, strict=True):
+        means = {
+            name: float(np.mean([getattr(part, name) for part in parts]))
+            for name in ("pushed", "still", "floor", "transport", "outside")
+        }
+        ends = [part.gained for part in parts if part.gained is not None]
+        middle = float(np.mean([(low + high) / 2 for low, high in ends]))
+        half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in ends)) / len(ends)
+        cells, weights = sum(part.cells for part in parts), [part.weights for part in parts if part.weights]
+        begin, end = parts[0].begin, parts[0].end
+        worth = Weights(begin, end, cells, sum(part.effective for part in weights)) if weights else None
+        found.append(Interval(begin, end, cells=cells, weights=worth, gained=(middle - half, middle + half), **means))
+    return found
 
 
 def _gained(x: Tensor, end: Tensor, y: Tensor, log_weight: Tensor | None) -> tuple[float, float]:
@@ -348,7 +396,7 @@ def _distance(x: Tensor, y: Tensor, log_weight: Tensor | None) -> float:
         return math.nan
 
 
-def _floor(y: Tensor, n: int, key: str, more: Tensor | None = None) -> float:
+def _floor(y: Tensor, n: int, key: str, more: Tensor | None = None, folds: int = 1) -> float:
     """Of samples of ``n`` and as many as ``y`` has, drawn apart from ``y`` and ``more`` cells of the same time.
 
     Where these do not suffice, the samples are smaller in proportion, and the floor is higher than it need be.
@@ -359,8 +407,9 @@ def _floor(y: Tensor, n: int, key: str, more: Tensor | None = None) -> float:
     if first + second > len(pool):
         first = min(max(2, round(len(pool) * n / (n + len(y)))), len(pool) - 2)
         second = len(pool) - first
-    distances = []
-    for _ in range(SPLITS):
+
+    def distance() -> float:
         order = torch.randperm(len(pool), generator=rng)
-        distances.append(energy_distance(pool[order[:first]], pool[order[first : first + second]]))
-    return sorted(distances)[-2]
+        return energy_distance(pool[order[:first]], pool[order[first : first + second]])
+
+    return sorted(float(np.mean([distance() for _ in range(folds)])) for _ in range(SPLITS))[-2]

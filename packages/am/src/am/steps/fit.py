@@ -258,7 +258,7 @@ class _Run:
         def learn(population: Population, folder: str) -> Dynamics:
             return population.learn(fabric, state / self.digest[:16] / folder, self.digest, checkpoint_seconds)
 
-        quality = measured(self.population, self.held_out, self.replicates, lambda part: learn(part, "held out"))
+        quality = measured(self.population, self.held_out, self.replicates, learn)
         dynamics = learn(self.population, "all")
         begun = clock.monotonic()
         with arithmetic():
