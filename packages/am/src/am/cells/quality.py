@@ -148,10 +148,10 @@ def held_out(
     for time in course.times:
         rows = np.flatnonzero(course.time == time)
         if replicates is None:
-            groups = list(rows[torch.randperm(len(rows), generator=rng).numpy()][:, None])
+            parts.append(_cut(rows[torch.randperm(len(rows), generator=rng).numpy()], share))
         else:
             groups = _of_each([replicates[row] for row in rows.tolist()], rows, rng, time)
-        parts.append(_cut(groups, len(rows), share))
+            parts.append(_gathered(groups, share * len(rows)))
         few = min(len(part) for part in parts[-1])
         if not LEAST_HELD_OUT <= few <= len(rows) - LEAST_HELD_OUT:
             raise DataError(
@@ -175,18 +175,21 @@ def _of_each(names: Sequence[Any], rows: Rows, rng: torch.Generator, time: float
     return [rows[of_cell == values[i]] for i in torch.randperm(len(values), generator=rng).tolist()]
 
 
-def _cut(groups: Sequence[Rows], cells: int, share: float) -> list[Rows]:
-    """Consecutive groups in parts of about that share of the cells each, as often as it fits: one at least."""
-    size = max(round(share * cells), LEAST_HELD_OUT)
+def _cut(rows: Rows, share: float) -> list[Rows]:
+    """Parts of about that share each: all cells where it fits twice or more, else one part."""
+    size = max(round(share * len(rows)), LEAST_HELD_OUT)
+    many = min(round(len(rows) / size), len(rows) // LEAST_HELD_OUT)
+    return [rows[:size]] if many < 2 else np.array_split(rows, many)
+
+
+def _gathered(groups: Sequence[Rows], size: float) -> list[Rows]:
+    """Parts of consecutive groups that have about so many cells each."""
     parts: list[list[Rows]] = [[]]
     for group in groups:
-        if sum(map(len, parts[-1])) >= size:
+        if sum(map(len, parts[-1])) >= size - len(group) / 2 and parts[-1]:
             parts.append([])
         parts[-1].append(group)
-    whole = [np.concatenate(part) for part in parts]
-    if len(whole) > 1 and len(whole[-1]) < size:
-        whole.pop()
-    return whole
+    return [np.concatenate(part) for part in parts]
 
 
 def intervals(
