@@ -204,6 +204,31 @@ def fit(
 
 
 @app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="What `am fit` wrote.", show_default=False)],
+    cells: Annotated[
+        Path, typer.Argument(help="An .h5ad or a Zarr store with the basis of the fit.", show_default=False)
+    ],
+    from_time: Annotated[
+        str, typer.Option(help="Time of these cells, in the course of the fit and in the unit of its column.")
+    ],
+    to_time: Annotated[str, typer.Option(help="Later or earlier time that they are pushed to.")],
+    out: OutOption,
+    seed: Annotated[int, typer.Option(min=0, help="Of methods with noise.")] = 0,
+) -> None:
+    """Push cells, which a fit need not have seen, to another time: a copy of their file with where they are then.
+
+    obsm["X_am_predicted"] is the place of each cell in the basis of the fit; obs["am_predicted_weight"], of methods
+    that weigh cells, is what it has become.
+    """
+    require("am predict", "cells")
+    from am.steps.predict import predict as step
+
+    step(folder, cells, from_time, to_time, out, seed)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
 def new(
     kind: Annotated[Literal["method", "benchmark"], typer.Argument(help="What to begin.", show_default=False)],
     name: Annotated[str, typer.Argument(help="Small letters, digits and _.", show_default=False)],

@@ -145,6 +145,26 @@ def test_what_the_command_leaves_is_loaded(tmp_path: Path, method: str) -> None:
     np.testing.assert_allclose(model.predict(copy[there], 7, 2).x, copy.obsm["X_am_backward"][there], atol=1e-3)
 
 
+def test_the_command_predicts_cells_of_another_file(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    command: Any = request.getfixturevalue("am")
+    translated(20).write_h5ad(tmp_path / "my.h5ad")
+    am.fit(str(tmp_path / "my.h5ad"), "day", held_out=0).save(tmp_path / "fit")
+    fresh = translated(15, seed=3)
+    fresh.obs["am_growth"] = 1.0  # of another fit
+    fresh.write_h5ad(tmp_path / "fresh.h5ad")
+    files = (tmp_path / "fit", tmp_path / "fresh.h5ad", "--out", tmp_path / "out.h5ad")
+    assert command("predict", *files, "--from-time", 2, "--to-time", 7).code == 0
+    copy = read_h5ad(tmp_path / "out.h5ad")
+    moved = copy.obsm["X_am_predicted"] - fresh.obsm["X_pca"]
+    assert moved[:15].mean(0) == pytest.approx(5 * SHIFT, rel=0.1)
+    assert (copy.obs["am_growth"] == 1).all()
+    again = command("predict", *files, "--from-time", 2, "--to-time", 7)
+    assert again.sentence.endswith("out.h5ad: it is there already; name another file")
+    told = command("predict", *files[:3], tmp_path / "b.h5ad", "--from-time", 2, "--to-time", "day 9")
+    assert "there is no time 'day 9'" in told.sentence
+    assert not (tmp_path / "b.h5ad").exists()
+
+
 def test_a_file_and_the_same_cells_in_memory_give_the_same(tmp_path: Path) -> None:
     table = translated(20)
     table.obs["day"] = pd.Categorical(table.obs["day"].map("day {:.0f}".format))

@@ -164,16 +164,23 @@ def read_time_course(
 
 
 def annotate(
-    source: Path, out: Path, obs: Mapping[str, Points], obsm: Mapping[str, Points], about: Mapping[str, Any]
+    source: Path,
+    out: Path,
+    obs: Mapping[str, Points],
+    obsm: Mapping[str, Points],
+    about: Mapping[str, Any],
+    key: str = "am",
 ) -> None:
-    """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` as ``uns["am"]``, and all else as it is.
+    """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` in ``uns``, and all else as it is.
 
-    What an earlier copy holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
+    What an earlier copy of a fit holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
 
     Parameters
     ----------
     obs, obsm
-        Some of :data:`COLUMNS`, (n,), and of :data:`EMBEDDINGS`, (n, d), by name.
+        (n,) columns and (n, d) embeddings by name: of a fit, some of :data:`COLUMNS` and of :data:`EMBEDDINGS`.
+    key
+        Of ``about`` in ``uns``: ``am`` is that of a fit.
     """
     import h5py
     from anndata.io import write_elem
@@ -182,8 +189,8 @@ def annotate(
         copy_as_h5ad(source, temporary)
         with h5py.File(temporary, "r+") as file:
             table, embeddings, rest = file["obs"], file.require_group("obsm"), file.require_group("uns")
-            for group, names in ((table, COLUMNS), (embeddings, EMBEDDINGS)):
-                for name in [name for name in names if name in group]:
+            for group, names, new in ((table, COLUMNS, obs), (embeddings, EMBEDDINGS, obsm)):
+                for name in [name for name in {*new, *(names if key == "am" else ())} if name in group]:
                     del group[name]
             for name, column in obs.items():
                 write_elem(table, name, column)
@@ -191,9 +198,9 @@ def annotate(
             table.attrs["column-order"] = np.array([*order, *obs], dtype=h5py.string_dtype())
             for name, points in obsm.items():
                 write_elem(embeddings, name, points)
-            if "am" in rest:
-                del rest["am"]
-            write_elem(rest, "am", dict(about))
+            if key in rest:
+                del rest[key]
+            write_elem(rest, key, dict(about))
 
 
 def _word(told: Times, time: float) -> str:
