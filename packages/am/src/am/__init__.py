@@ -19,6 +19,7 @@ from am.lazy import lazy
 
 if TYPE_CHECKING:
     from am import datasets, metrics, pl
+    from am.cells.fates import transitions
     from am.cells.model import CellModel, fit
     from am.config import ConfigError
     from am.data.snapshots import DataError
@@ -85,11 +86,13 @@ __all__ = [
     "method_names",
     "metrics",
     "pl",
+    "transitions",
 ]
 
 __getattr__ = lazy(
     "am",
     {
+        "am.cells.fates": "transitions",
         "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",
         "am.data.snapshots": "DataError",
