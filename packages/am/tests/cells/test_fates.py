@@ -45,11 +45,11 @@ def test_intervals_are_those_of_wilson(successes: int, cells: int) -> None:
 
 
 def test_weights_count_as_the_cells_that_they_are_worth(cells: AnnData) -> None:
-    """Right multiplies by three: among what the left and right cells of a mixed group become, far has three quarters."""
+    """Left shrinks to a third: of what a group of left and right cells becomes, three quarters are far."""
     grown = cells.copy()
     day, kind = grown.obs["day"].to_numpy(), grown.obs["type"].to_numpy()
     keep = (day == 0) | (kind == "far") | (np.arange(240) % 3 == 0)
-    grown = grown[keep].copy()  # left shrinks to a third
+    grown = grown[keep].copy()
     grown.obs["type"] = np.where(grown.obs["day"] == 0, "start", grown.obs["type"])
     model = am.fit(grown, "day", masses="counts", settings={"growth": 1.0}, held_out=0)
     table = am.transitions(model, grown, "type").set_index(["from_group", "to_group"])

@@ -86,11 +86,9 @@ def transitions(model: CellModel, adata: AnnData, group_key: str) -> pd.DataFram
                 continue
             worth = weights[mine].sum() ** 2 / (weights[mine] ** 2).sum()
             shares = (weights[mine, None] * near[mine]).sum(0) / weights[mine].sum()
-            for other, share in zip(names, shares.tolist(), strict=True):
-                low, high = _wilson(share, float(worth))
-                rows.append(
-                    [begin, end, name, other, share, low, high, int(mine.sum()), float((later == other).mean())]
-                )
+            for other, share in zip(names, shares.clip(0, 1).tolist(), strict=True):
+                observed = float((later == other).mean())
+                rows.append([begin, end, name, other, share, *_wilson(share, float(worth)), int(mine.sum()), observed])
     columns = ("from_time", "to_time", "from_group", "to_group", "share", "low", "high", "cells", "observed")
     return pd.DataFrame(rows, columns=list(columns))
 
@@ -100,4 +98,4 @@ def _wilson(share: float, cells: float) -> Sequence[float]:
     z2 = _Z**2 / cells
     middle = (share + z2 / 2) / (1 + z2)
     half = _Z * math.sqrt(share * (1 - share) / cells + z2 / (4 * cells)) / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return min(max(0.0, middle - half), share), max(min(1.0, middle + half), share)
