@@ -227,7 +227,7 @@ class _Run:
     part: Part
     folder: Path
     about: dict[str, Any]
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     units: Units
     path: SnapshotPath
     key: str
@@ -363,7 +363,7 @@ class _Done:
 class _Fitting:
     """All that training two networks shares."""
 
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     fabric: Fabric
     state: Path
     digest: str
@@ -406,7 +406,7 @@ def _backwards(path: SnapshotPath) -> SnapshotPath:
 
 
 def _cells(
-    learner: TrainedMethod,
+    learner: TrainedMethod[Any],
     network: Any,
     backward: Any,
     course: TimeCourse,
@@ -459,7 +459,7 @@ def _narrow(values: Floats) -> Points:
     return values.astype(np.float32) if holds else values
 
 
-def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
+def _push(learner: Method[Any], network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
     """Move (n, d) particles in chunks."""
     rng, moments = generator(key, "sample", times[0], device=x.device), torch.tensor(times, device=x.device)
     parts = [learner.sample(network, chunk, moments, rng) for chunk in x.split(_CHUNK)]
@@ -478,7 +478,7 @@ def _field(field: Callable[[Any, Tensor, Tensor], Tensor | None], network: Any, 
     return torch.cat(known) if known else None
 
 
-def _velocity(learner: TrainedMethod, network: Any, t: float, x: Tensor, key: str) -> Tensor:
+def _velocity(learner: TrainedMethod[Any], network: Any, t: float, x: Tensor, key: str) -> Tensor:
     """Mean velocity at one time: what the method tells, or how far it moves particles in a short step."""
     field = _field(learner.velocity, network, t, x)
     if field is not None:
@@ -495,7 +495,7 @@ def _velocity(learner: TrainedMethod, network: Any, t: float, x: Tensor, key: st
 
 
 def _lines(
-    learner: TrainedMethod, network: Any, path: SnapshotPath, key: str, device: torch.device
+    learner: TrainedMethod[Any], network: Any, path: SnapshotPath, key: str, device: torch.device
 ) -> tuple[Floats, Tensor, Floats | None]:
     """A few cells of the first snapshot on their way to the last, and their weights there.
 

@@ -56,7 +56,7 @@ class Inputs:
     source: Path
     sha256: str
     """Of the source when it was read."""
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     method: str
     seed: int
     time_key: str
@@ -199,7 +199,7 @@ def read_inputs(
     )
 
 
-def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations: int | None) -> TrainedMethod:
+def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations: int | None) -> TrainedMethod[Any]:
     """The method with its settings; it must learn from snapshots, and have something to learn."""
     given = merge(_OWN.get(name, {}), given)
     if name in plugins.names("am.methods") and not _is_fitted(name):
@@ -216,7 +216,7 @@ def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations
 
 
 def _is_fitted(name: str) -> bool:
-    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    kind: type[Method[Any]] = plugins.load("am.methods", name).METHOD
     return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
 
 
@@ -225,7 +225,7 @@ def _is_iterated(name: str) -> bool:
 
 
 def _coupling(
-    name: str, learner: TrainedMethod, coupling: Coupling | None, relaxation: float | None
+    name: str, learner: TrainedMethod[Any], coupling: Coupling | None, relaxation: float | None
 ) -> tuple[Coupling | None, float | None]:
     """How snapshots are joined, and what it costs to make or lose mass."""
     if relaxation is not None and not 0 < relaxation < math.inf:
