@@ -111,9 +111,7 @@ class Method(ABC, Generic[Network]):
         check_learned(times)
         path = self._stated(network).move(start, times, generator)
         if not isinstance(path, Trajectory):
-            raise PredictionError(
-                f"{self.title}: its dynamics returned a {type(path).__name__}; a Trajectory is needed"
-            )
+            raise PredictionError(f"{self.title}: its dynamics made a {type(path).__name__}; a Trajectory is needed")
         shape = (len(times), *start.shape)
         _check_numbers(f"{self.title}: x", path.x, shape, times, len(start))
         if path.log_weight is not None:
@@ -186,7 +184,7 @@ class Method(ABC, Generic[Network]):
         with torch.no_grad():
             found = field(time, x)
         _check_numbers(f"{self.title}: {name}", found, tuple(shape), time[:1], len(x))
-        return found
+        return found.detach()
 
 
 class TruthMethod(Method["Marginals"]):
