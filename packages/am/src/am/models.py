@@ -18,7 +18,7 @@ from am.config import ConfigError, merge, nearest, write_yaml
 from am.extras import require_packages
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
-from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
+from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import derive_seed, generator
 from am.results.files import atomic
 from am.runs import build_method
@@ -70,14 +70,13 @@ class Model:
     def _set(self, method: str, settings: Mapping[str, Any]) -> None:
         """All of a model that is not fitted; what only training needs may be missing."""
         self.name = method
-        kind: type[Method] = plugins.load("am.methods", method).METHOD
+        kind: type[Method[Any]] = plugins.load("am.methods", method).METHOD
         self.method = build_method(method, _nested(kind.settings_type, settings, method), method)
         """The method with all its settings."""
         self.network: Any = None
         """What was trained; the path where nothing is."""
         self.losses: list[dict[str, float]] = []
         """Rows of the training log: step, seconds, loss, learning rate, norm of the gradient, parts of the loss."""
-        self._truth: Marginals | None = None
         self._log_start: Callable[[Tensor], Tensor] | None = None
         self._dimension = 0
         self._times: list[float] | None = None
@@ -106,7 +105,7 @@ class Model:
         method = self.method
         if method.learns_from == "snapshots" and not isinstance(path, SnapshotPath):
             raise ConfigError(f"{self.name}: it learns from snapshots, so its path must be an am.SnapshotPath")
-        network: Any = path if method.learns_from == "snapshots" else None
+        network: Any = path if method.learns_from == "snapshots" or isinstance(method, TruthMethod) else None
         if isinstance(method, TrainedMethod):
             fabric = launch(device)
             key = f"{self.name}/{seed}"
@@ -119,7 +118,7 @@ class Model:
             network.load_state_dict(trained.weights)
             network.eval()
             self.losses = [{name: float(value) for name, value in row.items()} for row in rows]
-        self.network, self._truth = network, path if method.uses_truth else None
+        self.network = network
         log_density = getattr(path, "log_density", None)
         self._log_start = log_density and (lambda x: log_density(x.new_zeros(len(x)), x))
         self._dimension = path.dimension
@@ -138,7 +137,7 @@ class Model:
         moments = torch.as_tensor(times, dtype=x.dtype, device=x.device)
         rng = generator(self.name, "sample", seed, device=x.device)
         with arithmetic():
-            return self.method.sample(self.network, x, moments, rng, self._truth)
+            return self.method.sample(self.network, x, moments, rng)
 
     def velocity(self, t: float | Points, x: Points) -> Tensor:
         """Mean velocity of particles per unit of t at (n, d) points: (n, d); ``t`` is a number or (n,).

@@ -47,7 +47,7 @@ def learner(
     masses: Masses = "equal",
     iterations: int | None = None,
     where: str = "settings",
-) -> TrainedMethod:
+) -> TrainedMethod[Any]:
     """The method with its settings; it must learn from snapshots, and have something to learn.
 
     Parameters
@@ -83,7 +83,7 @@ def learner(
 
 
 def joined(
-    name: str, method: TrainedMethod, coupling: Coupling | None, relaxation: float | None
+    name: str, method: TrainedMethod[Any], coupling: Coupling | None, relaxation: float | None
 ) -> tuple[Coupling | None, float | None]:
     """How snapshots are joined, and what it costs to make or lose mass; what is not given is the method's own.
 
@@ -114,7 +114,7 @@ def joined(
 
 
 def _is_fitted(name: str) -> bool:
-    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    kind: type[Method[Any]] = plugins.load("am.methods", name).METHOD
     return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
 
 

@@ -67,7 +67,7 @@ class CellModel:
 
     about: Mapping[str, Any]
     """Method, settings, seed, column, basis and the rest, as plain data."""
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     units: Units
     dynamics: Dynamics
     words: Mapping[Any, float]

@@ -42,7 +42,7 @@ class Population:
     """Cells that are fitted together, in the units that a method sees."""
 
     course: TimeCourse
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     units: Units
     path: SnapshotPath
     key: str
@@ -52,7 +52,7 @@ class Population:
     def of(
         cls,
         course: TimeCourse,
-        learner: TrainedMethod,
+        learner: TrainedMethod[Any],
         key: str,
         masses: Masses = "equal",
         coupling: Coupling | None = None,
@@ -101,7 +101,7 @@ class Population:
         return Dynamics(self.learner, network, backward, self.key, fabric.device, models)
 
 
-def is_turned(learner: TrainedMethod) -> bool:
+def is_turned(learner: TrainedMethod[Any]) -> bool:
     """Whether cells run backwards along the same field."""
     return isinstance(learner, ActionMethod) and learner.reversible
 
@@ -110,7 +110,7 @@ def is_turned(learner: TrainedMethod) -> bool:
 class Dynamics:
     """What was learned of a population; lengths and times are those of its units."""
 
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     network: Any
     backward: Any
     """What pushes cells back, from 1 - t on."""
@@ -322,7 +322,7 @@ def lines(population: Population, dynamics: Dynamics) -> Lines:
 class _Training:
     """All that training two networks shares."""
 
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     fabric: Fabric
     state: Path
     digest: str

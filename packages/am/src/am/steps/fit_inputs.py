@@ -43,7 +43,7 @@ class Inputs:
     source: Path
     sha256: str
     """Of the source when it was read."""
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     method: str
     seed: int
     time_key: str
