@@ -23,7 +23,7 @@ from am import plugins
 from am.config import read_yaml, write_yaml
 from am.data.time_course import COLUMNS, EMBEDDINGS
 from am.methods.am import ActionMatching
-from am.methods.contract import ActionMethod, Method, TrainedMethod
+from am.methods.contract import ActionMethod, TrainedMethod
 from am.training.checkpoint import read_tensors
 
 SHIFT = np.array([3.0, -1.5])
@@ -102,7 +102,7 @@ def test_cells_that_are_translated_have_that_velocity_and_go_that_far(fit: Any, 
     np.testing.assert_allclose(at(table, "X_am_forward", 7), at(table, "X_pca", 7), rtol=0, atol=1e-5)
     np.testing.assert_allclose(at(table, "X_am_backward", 2), at(table, "X_pca", 2), rtol=0, atol=1e-5)
     assert [name for name in table.obs if name.startswith("am_")] == ["am_action"]
-    action = at(table, "am_action", 2).astype(float)
+    action = table.obs["am_action"][table.obs["day"] == 2].to_numpy(float)
     x = at(table, "X_pca", 2)
     slope = np.linalg.lstsq(x - x.mean(0), action, rcond=None)[0]
     assert slope == pytest.approx(SHIFT, rel=0.2)  # the gradient is the velocity
@@ -229,14 +229,14 @@ def test_velocities_of_a_method_that_tells_no_field_are_measured(
 
     field, push = told("field"), ActionMatching.sample
 
-    def noisy(self: Any, network: Any, start: Any, times: Any, generator: Any, truth: Any = None) -> Any:
-        prediction = push(self, network, start, times, generator, truth)
+    def noisy(self: Any, network: Any, start: Any, times: Any, generator: Any) -> Any:
+        prediction = push(self, network, start, times, generator)
         kick = torch.randn(prediction.x[1:].shape, generator=generator) * noise * (times[1] - times[0]) ** 0.5
         prediction.x[1:] += kick
         return prediction
 
     monkeypatch.setattr(ActionMatching, "sample", noisy)
-    monkeypatch.setattr(ActionMatching, "velocity", Method.velocity)
+    monkeypatch.setattr(ActionMatching, "velocity", lambda *_: None)
     error = told("measured") - field
     if noise:  # 64 short steps are averaged
         units = read_yaml(tmp_path / "field" / "settings.yaml")["units"]
