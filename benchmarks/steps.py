@@ -17,7 +17,8 @@ from am.objectives.entropic import entropic_action_matching
 from am.objectives.path import draw_path
 from am.objectives.score_matching import score_matching
 from am.objectives.sliced_score_matching import sliced_score_matching
-from am.potentials.potential import Derivatives, Potential, ResidualPotential
+from am.potentials.potential import Derivatives, Potential
+from am.potentials.residual import ResidualPotential
 from am.potentials.score import ScoreNetwork
 from am.potentials.settings import ScoreSettings
 

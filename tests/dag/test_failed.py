@@ -40,17 +40,21 @@ from typing import Any
 
 import torch
 
-from am.methods.contract import Method, Prediction
+from am.dynamics.dynamics import Explicit
+from am.methods.contract import Method
 
 
-class MovesNot(Method):
+class MovesNot(Method[None]):
     """A method whose particles are nowhere, but for one seed."""
 
     title = "moves not"
 
-    def sample(self, network: Any, start: Any, times: Any, generator: Any, truth: Any = None) -> Prediction:
-        scale = torch.nan if bool(((start - torch.tensor(FIRST)).abs().max(1).values < 1e-5).any()) else 1.0
-        return Prediction(start.expand(len(times), *start.shape) * scale, None, 0)
+    def dynamics(self, network: None) -> Explicit:
+        def positions(start: Any, times: Any, generator: Any) -> Any:
+            scale = torch.nan if bool(((start - torch.tensor(FIRST)).abs().max(1).values < 1e-5).any()) else 1.0
+            return start.expand(len(times), *start.shape) * scale
+
+        return Explicit(positions)
 
 
 METHOD = MovesNot

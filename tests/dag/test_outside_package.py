@@ -13,7 +13,7 @@ MODULE = '''
 """Particles that fly straight on."""
 
 from am.config import Settings
-from am.methods.contract import Method, Prediction
+from am.methods.contract import Method
 
 
 class Wind(Settings):
@@ -28,10 +28,12 @@ class Drifting(Method):
     settings_type = Wind
     title = "drifting"
 
-    def sample(self, network, start, times, generator, truth=None):
-        x = start.repeat(len(times), 1, 1)
-        x[:, :, 0] += self.settings.speed * (times - times[0])[:, None]
-        return Prediction(x, None, 0)
+    def dynamics(self, network):
+        import torch
+
+        from am.dynamics.ode import Ode
+
+        return Ode(lambda time, x: self.settings.speed * torch.eye(x.shape[1])[0].expand_as(x))
 
 
 METHOD = Drifting

@@ -66,10 +66,11 @@ def test_tutorial_leads_to_a_row_in_a_table(project: ProjectCopy) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(block.text)
         written.append(block.path)
-    methods, tests, table = printed
+    methods, tests, table, checks = printed
 
     assert re.search(r"am_affine\W+AM \(affine\)\W+Action Matching among affine fields", methods)
     assert "1 passed" in tests
+    assert re.search(r"\b\d\d passed", checks)
     values = means(table)
     assert values.keys() == {"AM (affine)", "control: no dynamics"}
     # It learned: what moves is nearer to the truth than what stands still.

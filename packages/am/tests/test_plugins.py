@@ -18,11 +18,12 @@ from am.runs import build_method, step_digest
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another distribution, installed: it brings a method "drift", and one that is called as one of ours."""
     (tmp_path / "elsewhere.py").write_text(
-        "from am.methods.contract import Method, Prediction\n"
+        "from am.methods.contract import Method\n"
         "class Drift(Method):\n"
         "    title = 'drift'\n"
-        "    def sample(self, network, start, times, generator, truth=None):\n"
-        "        return Prediction(start + times[:, None, None], None, 0)\n"
+        "    def dynamics(self, network):\n"
+        "        from am.dynamics.ode import Ode\n"
+        "        return Ode(lambda time, x: x * 0 + 1)\n"
         "METHOD = Drift\n"
     )
     info = tmp_path / "elsewhere-1.0.dist-info"

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 from am.lazy import lazy
 
 if TYPE_CHECKING:
-    from am import datasets, metrics
+    from am import datasets, metrics, pl
+    from am.cells.fates import transitions
+    from am.cells.model import CellModel, fit
     from am.config import ConfigError
     from am.data.snapshots import DataError
     from am.dynamics.trajectory import DynamicsError
     from am.extras import MissingExtraError
+    from am.loading import load
     from am.marginals.gaussian import Gaussian
     from am.marginals.hydrogen import Hydrogen
     from am.marginals.marginals import Marginals
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
         SchroedingerBridgeFlowMatching,
         ScoreAndFlowMatching,
         UnbalancedActionMatching,
-        load,
         method_names,
     )
     from am.training.loop import TrainingError
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = version("action-matching")
 __all__ = [
     "ActionMatching",
+    "CellModel",
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
@@ -78,18 +81,24 @@ __all__ = [
     "UnbalancedActionMatching",
     "__version__",
     "datasets",
+    "fit",
     "load",
     "method_names",
     "metrics",
+    "pl",
+    "transitions",
 ]
 
 __getattr__ = lazy(
     "am",
     {
+        "am.cells.fates": "transitions",
+        "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",
         "am.data.snapshots": "DataError",
         "am.dynamics.trajectory": "DynamicsError",
         "am.extras": "MissingExtraError",
+        "am.loading": "load",
         "am.marginals.gaussian": "Gaussian",
         "am.marginals.hydrogen": "Hydrogen",
         "am.marginals.marginals": "Marginals",
@@ -99,10 +108,11 @@ __getattr__ = lazy(
         "am.models": "ActionMatching ClosedFormActionMatching ClosedFormEntropicActionMatching "
         "ClosedFormUnbalancedActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
         "NeuralSDE NotFittedError OptimalTransportFlowMatching SchroedingerBridgeFlowMatching ScoreAndFlowMatching "
-        "UnbalancedActionMatching load method_names",
+        "UnbalancedActionMatching method_names",
         "am.training.loop": "TrainingError",
         "am.datasets": "",
         "am.metrics": "",
+        "am.pl": "",
     },
 )
 

@@ -75,7 +75,13 @@ def fit(
         str, typer.Option(help="Column of obs with the time of each cell: numbers, or words such as day 2, 48h, E8.5.")
     ],
     basis: Annotated[str, typer.Option(help="Key of obsm to learn in; X_ may be left out.")] = "X_pca",
-    method: Annotated[str, typer.Option(help="One of `am methods` that learns from snapshots.")] = "am",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="One of `am methods` that learns from snapshots; auto is Action Matching in closed form, unbalanced "
+            "where --masses are given."
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, training and sampling.")] = 0,
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps; the method's own number when left out.")
@@ -104,6 +110,16 @@ def fit(
             help="What it costs an unbalanced coupling to make or lose a cell, as the squared distance that it rather "
             "goes, in units of the spread of all cells; 1 when left out."
         ),
+    ] = None,
+    held_out: Annotated[
+        float,
+        typer.Option(
+            help="Share of the cells of each time that the quality is measured on, by another fit without them; 0 "
+            "measures it on cells that were trained on."
+        ),
+    ] = 0.2,
+    replicate_key: Annotated[
+        str | None, typer.Option(help="Column of obs, such as a donor, whose values are held out as wholes.")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -147,7 +163,8 @@ def fit(
 
     Beside the copy appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv, provenance.json
     and quality.csv; with --group-key in a folder for each group. quality.csv says how far from the next snapshot the
-    cells of each snapshot end, and how far without any dynamics: energy distances of the cells that were trained on.
+    held-out cells of each snapshot end, how far without any dynamics, and how far two samples are from each other:
+    energy distances. The last row is from the first time to the last.
     """
     require("am fit", "cells", "report")
     from am.steps.fit_inputs import read_inputs, source_name
@@ -163,6 +180,8 @@ def fit(
         masses=_masses(masses),
         coupling=coupling,
         relaxation=relaxation,
+        held_out=held_out,
+        replicate_key=replicate_key,
         where=where or (),
         group_key=group_key,
         settings=settings,
@@ -172,16 +191,41 @@ def fit(
 
     fitted = step(
         inputs,
-        Path(f"{source_name(file)}_{method}") if out is None else out,
+        Path(f"{source_name(file)}_{inputs.method}") if out is None else out,
         overwrite=overwrite,
         accelerator=accelerator,
         checkpoint_seconds=checkpoint_seconds,
     )
-    copy, *others = fitted.files
-    typer.echo(f"wrote {copy} and, beside it, {', '.join(str(path.relative_to(copy.parent)) for path in others)}")
     for sentence in fitted.words:
         typer.echo(sentence)
     typer.echo(fitted.summary)
+    copy, *others = fitted.files
+    typer.echo(f"wrote {copy} and, beside it, {', '.join(str(path.relative_to(copy.parent)) for path in others)}")
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="What `am fit` wrote.", show_default=False)],
+    cells: Annotated[
+        Path, typer.Argument(help="An .h5ad or a Zarr store with the basis of the fit.", show_default=False)
+    ],
+    from_time: Annotated[
+        str, typer.Option(help="Time of these cells, in the course of the fit and in the unit of its column.")
+    ],
+    to_time: Annotated[str, typer.Option(help="Later or earlier time that they are pushed to.")],
+    out: OutOption,
+    seed: Annotated[int, typer.Option(min=0, help="Of methods with noise.")] = 0,
+) -> None:
+    """Push cells, which a fit need not have seen, to another time: a copy of their file with where they are then.
+
+    obsm["X_am_predicted"] is the place of each cell in the basis of the fit; obs["am_predicted_weight"], of methods
+    that weigh cells, is what it has become.
+    """
+    require("am predict", "cells")
+    from am.steps.predict import predict as step
+
+    step(folder, cells, from_time, to_time, out, seed)
+    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -267,7 +267,7 @@ class ResolvedExperiment:
 
 
 def _takes_long(name: str, run: Run) -> bool:
-    kind: type[Method] = plugins.load("am.methods", run.method or name).METHOD
+    kind: type[Method[Any]] = plugins.load("am.methods", run.method or name).METHOD
     return kind.simulates if run.long is None else run.long
 
 

@@ -14,16 +14,16 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from am import plugins
-from am.config import ConfigError, merge, nearest, read_yaml, write_yaml
+from am.config import ConfigError, merge, nearest, write_yaml
 from am.extras import require_packages
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
-from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
+from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import derive_seed, generator
 from am.results.files import atomic
 from am.runs import build_method
 from am.training.arithmetic import arithmetic
-from am.training.checkpoint import load_weights, read_tensors, write_tensors
+from am.training.checkpoint import load_weights, write_tensors
 from am.training.devices import launch
 
 if TYPE_CHECKING:
@@ -70,14 +70,13 @@ class Model:
     def _set(self, method: str, settings: Mapping[str, Any]) -> None:
         """All of a model that is not fitted; what only training needs may be missing."""
         self.name = method
-        kind: type[Method] = plugins.load("am.methods", method).METHOD
+        kind: type[Method[Any]] = plugins.load("am.methods", method).METHOD
         self.method = build_method(method, _nested(kind.settings_type, settings, method), method)
         """The method with all its settings."""
         self.network: Any = None
         """What was trained; the path where nothing is."""
         self.losses: list[dict[str, float]] = []
         """Rows of the training log: step, seconds, loss, learning rate, norm of the gradient, parts of the loss."""
-        self._truth: Marginals | None = None
         self._log_start: Callable[[Tensor], Tensor] | None = None
         self._dimension = 0
         self._times: list[float] | None = None
@@ -106,7 +105,7 @@ class Model:
         method = self.method
         if method.learns_from == "snapshots" and not isinstance(path, SnapshotPath):
             raise ConfigError(f"{self.name}: it learns from snapshots, so its path must be an am.SnapshotPath")
-        network: Any = path if method.learns_from == "snapshots" else None
+        network: Any = path if method.learns_from == "snapshots" or isinstance(method, TruthMethod) else None
         if isinstance(method, TrainedMethod):
             fabric = launch(device)
             key = f"{self.name}/{seed}"
@@ -119,7 +118,7 @@ class Model:
             network.load_state_dict(trained.weights)
             network.eval()
             self.losses = [{name: float(value) for name, value in row.items()} for row in rows]
-        self.network, self._truth = network, path if method.uses_truth else None
+        self.network = network
         log_density = getattr(path, "log_density", None)
         self._log_start = log_density and (lambda x: log_density(x.new_zeros(len(x)), x))
         self._dimension = path.dimension
@@ -138,7 +137,7 @@ class Model:
         moments = torch.as_tensor(times, dtype=x.dtype, device=x.device)
         rng = generator(self.name, "sample", seed, device=x.device)
         with arithmetic():
-            return self.method.sample(self.network, x, moments, rng, self._truth)
+            return self.method.sample(self.network, x, moments, rng)
 
     def velocity(self, t: float | Points, x: Points) -> Tensor:
         """Mean velocity of particles per unit of t at (n, d) points: (n, d); ``t`` is a number or (n,).
@@ -235,7 +234,7 @@ class Model:
         }
         if isinstance(self.method, TrainedMethod):
             weights = {name: tensor.detach().cpu() for name, tensor in self.network.state_dict().items()}
-            load_weights(self._fresh(), weights, self.name)  # what cannot be loaded is not saved
+            load_weights(self.fresh(), weights, self.name)  # what cannot be loaded is not saved
             folder.mkdir(parents=True, exist_ok=True)
             write_tensors(folder / "model.safetensors", weights, {"method": self.name})
         folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +242,16 @@ class Model:
             write_yaml(about, temporary)
         return folder
 
-    def _fresh(self) -> Any:
+    @classmethod
+    def of(cls, method: str, settings: Mapping[str, Any], dimension: int, times: list[float] | None) -> Model:
+        """A model of a path with so many dimensions, and snapshots at these learning times, before it is fitted."""
+        kind = next((kind for kind in _Named.__subclasses__() if kind._method == method), Model)
+        model = kind.__new__(kind)
+        model._set(method, settings)
+        model._dimension, model._times = dimension, times
+        return model
+
+    def fresh(self) -> Any:
         """A network like the trained one, built without its path: shapes come from settings, the rest is loaded."""
         if not isinstance(self.method, TrainedMethod):
             return None
@@ -506,40 +514,6 @@ def method_names() -> list[str]:
     True
     """
     return plugins.names("am.methods")
-
-
-def load(folder: Path | str) -> Model:
-    """The model that :meth:`Model.save` wrote.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no model.
-    CheckpointError
-        Its weights are missing, corrupt or of another network.
-
-    Examples
-    --------
-    >>> import am, tempfile, torch
-    >>> path = am.Gaussian(mean=lambda t: torch.stack([2 * t, -t], -1), scale=lambda t: 1 + t[:, None])
-    >>> folder = am.ActionMatching(width=16, depth=2, iterations=20).fit(path).save(tempfile.mkdtemp())
-    >>> am.load(folder).velocity(0.5, torch.zeros(1, 2)).shape
-    torch.Size([1, 2])
-    """
-    folder = Path(folder)
-    about = read_yaml(folder / "settings.yaml")
-    name, dimension, times = about.get("method"), about.get("dimension"), about.get("times")
-    if not (isinstance(name, str) and isinstance(dimension, int) and isinstance(about.get("settings"), Mapping)):
-        raise ConfigError(f"{folder / 'settings.yaml'}: these are no settings of a saved model")
-    kind = next((kind for kind in _Named.__subclasses__() if kind._method == name), Model)
-    model = kind.__new__(kind)
-    model._set(name, about["settings"])
-    model._dimension, model._times = dimension, times
-    if isinstance(model.method, TrainedMethod):
-        file = folder / "model.safetensors"
-        model.network = model._fresh()
-        load_weights(model.network, read_tensors(file)[0], str(file))
-    return model
 
 
 class _StandIn:

@@ -138,7 +138,7 @@ class RunConfig(Settings):
     sampling: SamplingPlan
     about: About
 
-    def build_method(self, where: str = "settings") -> Method:
+    def build_method(self, where: str = "settings") -> Method[Any]:
         """The method, with all its settings."""
         solver = {"sampling": self.sampling.solver} if self.sampling.solver else {}
         return build_method(self.method, {**self.settings, **solver}, where)
@@ -231,13 +231,13 @@ def build_dataset(settings: Mapping[str, Any], where: str) -> Dataset:
     return kind(parse(kind.settings_type, options, f"{where}: dataset"))
 
 
-def build_method(name: str, settings: Mapping[str, Any], where: str) -> Method:
+def build_method(name: str, settings: Mapping[str, Any], where: str) -> Method[Any]:
     """The method ``name`` with its settings."""
-    kind: type[Method] = plugins.load("am.methods", name).METHOD
+    kind: type[Method[Any]] = plugins.load("am.methods", name).METHOD
     return kind(parse(kind.settings_type, settings, where))
 
 
-def build_trained_method(run: RunConfig, where: str) -> TrainedMethod:
+def build_trained_method(run: RunConfig, where: str) -> TrainedMethod[Any]:
     """The method of a run that trains; MissingExtraError where a package that it needs is not installed."""
     method = run.build_method(where)
     require_packages(f"the method '{run.method}'", *method.needs)

@@ -218,7 +218,9 @@ def test_cells_of_ones_own_are_a_source(project: Path, explain: Explain, am: Any
     cells = AnnData(rng.normal(size=(40, 2)).astype(np.float32))
     cells.obs["day"], cells.obsm["X_pca"] = np.repeat([0.0, 1.0], 20), np.asarray(cells.X)
     cells.write_h5ad("my.h5ad")
-    assert am("fit", "my.h5ad", "--time-key", "day", "--iterations", 2, "--accelerator", "cpu").code == 0
+    assert (
+        am("fit", "my.h5ad", "--method", "am", "--time-key", "day", "--iterations", 2, "--accelerator", "cpu").code == 0
+    )
     names = ["my_am.h5ad", "model.safetensors", "trajectories.png", "trajectories.pdf", "training.csv"]
     for name in names:
         nodes = explain(f"my_am/{name}")
@@ -326,7 +328,20 @@ def test_a_folder_that_am_fit_wrote_is_explained(project: Path, am: Any) -> None
     cells = AnnData(np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
     cells.obs["day"], cells.obsm["X_pca"] = np.repeat([0.0, 1.0], 20), np.asarray(cells.X)
     cells.write_h5ad("my.h5ad")
-    fit = ("fit", "my.h5ad", "--time-key", "day", "--iterations", 2, "--accelerator", "cpu", "--out", "fitted")
+    fit = (
+        "fit",
+        "my.h5ad",
+        "--method",
+        "am",
+        "--time-key",
+        "day",
+        "--iterations",
+        2,
+        "--accelerator",
+        "cpu",
+        "--out",
+        "fitted",
+    )
     assert am(*fit).code == 0
     told = am("explain", "fitted")
     files = json.loads(Path("fitted/provenance.json").read_text())["files"]

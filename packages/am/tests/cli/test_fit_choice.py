@@ -41,7 +41,20 @@ def fit(am: Any, tmp_path: Path) -> Callable[..., Any]:
 
     def run(*options: object, iterations: int = 100, out: str = "out") -> Any:
         given = ("--time-key", "day", "--settings", tmp_path / "settings.yaml", "--out", tmp_path / out)
-        return am("fit", tmp_path / "my.h5ad", *given, "--accelerator", "cpu", "--iterations", iterations, *options)
+        return am(
+            "fit",
+            tmp_path / "my.h5ad",
+            "--method",
+            "am",
+            "--held-out",
+            0,
+            *given,
+            "--accelerator",
+            "cpu",
+            "--iterations",
+            iterations,
+            *options,
+        )
 
     return run
 
@@ -73,7 +86,7 @@ def test_groups_are_fitted_as_each_would_be_alone(fit: Any, tmp_path: Path) -> N
     for key in ("X_am_velocity", "X_am_forward", "X_am_backward"):
         np.testing.assert_array_equal(both.obsm[key][chosen], alone.obsm[key][chosen])
     quality = pd.read_csv(tmp_path / "out" / "quality.csv")
-    assert quality["group"].tolist() == ["ko", "ko", "wt", "wt"]
+    assert quality["group"].tolist() == ["ko"] * 3 + ["wt"] * 3  # two intervals, and both together
     assert (quality["pushed"] < quality["no_dynamics"]).all()
 
 

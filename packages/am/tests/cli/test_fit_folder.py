@@ -32,7 +32,18 @@ def cells(n: int = 15, seed: int = 0) -> AnnData:
 
 
 def arguments(folder: Path, *options: object) -> list[str]:
-    given = ["fit", folder / "my.h5ad", "--time-key", "day", "--settings", folder / "settings.yaml"]
+    given = [
+        "fit",
+        folder / "my.h5ad",
+        "--method",
+        "am",
+        "--held-out",
+        0,
+        "--time-key",
+        "day",
+        "--settings",
+        folder / "settings.yaml",
+    ]
     return [str(word) for word in (*given, "--accelerator", "cpu", "--iterations", 3, *options)]
 
 

@@ -14,7 +14,7 @@ from am.dynamics.likelihood import divergence, log_likelihood
 from am.dynamics.ode import integrate
 from am.dynamics.settings import OdeSettings
 from am.marginals.gaussian import Gaussian
-from am.potentials.potential import ScaledPotential
+from am.potentials.scaled import ScaledPotential
 
 FINE = OdeSettings(rtol=1e-8, atol=1e-8)
 

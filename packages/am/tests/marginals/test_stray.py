@@ -9,7 +9,8 @@ from torch import Tensor
 from am.dynamics.ode import spread
 from am.marginals.snapshots import SnapshotPath
 from am.marginals.stray import is_stray, without_stray
-from am.potentials.potential import ScaledPotential, build_potential
+from am.potentials.build import build_potential
+from am.potentials.scaled import ScaledPotential
 from am.potentials.settings import PotentialSettings
 
 

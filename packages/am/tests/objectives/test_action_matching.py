@@ -13,7 +13,7 @@ from am.marginals.gaussian import Gaussian
 from am.marginals.mixture import GaussianMixture
 from am.objectives.action_matching import action_matching
 from am.objectives.path import WEIGHTS, PathSample, draw_path
-from am.potentials.potential import ScaledPotential
+from am.potentials.scaled import ScaledPotential
 
 EXACT = {"rel": 1e-9, "abs": 1e-10}
 

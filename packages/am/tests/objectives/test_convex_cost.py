@@ -7,7 +7,7 @@ import torch
 
 from am.objectives.action_matching import action_matching
 from am.objectives.convex_cost import conjugate_exponent, convex_cost_action_matching, velocity_from_gradient
-from am.potentials.potential import ResidualPotential
+from am.potentials.residual import ResidualPotential
 
 EXACT = {"rel": 1e-9, "abs": 1e-10}
 VELOCITY = torch.tensor([1.5, -0.5], dtype=torch.float64)

@@ -13,7 +13,7 @@ from am.marginals.gaussian import Gaussian
 from am.objectives.action_matching import action_matching
 from am.objectives.entropic import entropic_action_matching, laplacian
 from am.objectives.path import WEIGHTS, draw_path
-from am.potentials.potential import ResidualPotential
+from am.potentials.residual import ResidualPotential
 
 SIGMA = 0.7
 EXACT = {"rel": 1e-9, "abs": 1e-10}

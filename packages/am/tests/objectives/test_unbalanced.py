@@ -16,7 +16,8 @@ from am.marginals.mixture import GaussianMixture
 from am.objectives.action_matching import action_matching
 from am.objectives.path import PathSample, draw_path
 from am.objectives.unbalanced import unbalanced_action_matching
-from am.potentials.potential import Potential, ScaledPotential
+from am.potentials.potential import Potential
+from am.potentials.scaled import ScaledPotential
 
 EXACT = {"rel": 1e-9, "abs": 1e-10}
 

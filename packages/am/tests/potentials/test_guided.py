@@ -14,7 +14,8 @@ from am.dynamics.settings import OdeSettings
 from am.marginals.images import PATHS, GuessedPath, ImagePath
 from am.objectives.action_matching import action_matching
 from am.objectives.path import WEIGHTS, draw_moving
-from am.potentials.potential import ConditionalPotential, Potential, build_potential
+from am.potentials.build import ConditionalPotential, build_potential
+from am.potentials.potential import Potential
 from am.potentials.settings import PotentialSettings
 from am.randomness import generator
 

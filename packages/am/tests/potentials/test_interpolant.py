@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from am.marginals.snapshots import SnapshotPath
 from am.potentials.interpolant import Interpolant, LagrangianFlow, OpposedPath
-from am.potentials.potential import ResidualPotential
+from am.potentials.residual import ResidualPotential
 from am.potentials.settings import InterpolantSettings
 from am.randomness import generator
 

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from am.marginals.gaussian import Gaussian
-from am.potentials.potential import Derivatives, Potential, ResidualPotential, ScaledPotential, build_potential
+from am.potentials.build import build_potential
+from am.potentials.potential import Derivatives, Potential
+from am.potentials.residual import ResidualPotential
+from am.potentials.scaled import ScaledPotential
 from am.potentials.settings import PotentialSettings
 
 POINTS = Gaussian(

@@ -14,7 +14,8 @@ from am.marginals.gaussian import Gaussian
 from am.marginals.images import PATHS, ImagePath
 from am.objectives.action_matching import action_matching
 from am.objectives.path import draw_path
-from am.potentials.potential import Potential, build_potential
+from am.potentials.build import build_potential
+from am.potentials.potential import Potential
 from am.potentials.settings import PotentialSettings, UNetSettings, VelocitySettings
 from am.potentials.velocity import build_velocity
 from am.randomness import generator

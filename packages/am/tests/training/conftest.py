@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from am.marginals.gaussian import Gaussian
 from am.marginals.marginals import Marginals
 from am.objectives.action_matching import action_matching
-from am.potentials.potential import build_potential
+from am.potentials.build import build_potential
 from am.potentials.settings import PotentialSettings
 from am.training.loop import Loss, Trained, train
 from am.training.settings import TrainingSettings

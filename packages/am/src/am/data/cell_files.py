@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from am.extras import brought_by
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
+
+    Source: TypeAlias = Path | AnnData
+    """A file of cells, or cells in memory."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +129,58 @@ class CellFile:
         return read_elem(item)
 
 
+@dataclass(frozen=True)
+class CellTable:
+    """An AnnData in memory, read like an open file."""
+
+    table: AnnData
+
+    @property
+    def path(self) -> str:
+        """What errors call it."""
+        return called(self.table)
+
+    def columns(self) -> list[str]:
+        """Names of the columns of ``obs``, each once."""
+        return list(dict.fromkeys(map(str, self.table.obs.columns)))
+
+    def cell_names(self) -> pd.Index:
+        """(n,) index of ``obs``."""
+        return self.table.obs_names
+
+    def column(self, name: str) -> pd.Series:
+        """(n,) a column of ``obs``."""
+        column = self.table.obs[name]
+        if column.ndim != 1:
+            raise DataError(f"{self.path}: obs has {column.shape[1]} columns '{name}'; rename all but one")
+        return column.reset_index(drop=True)
+
+    def embeddings(self) -> list[str]:
+        """Keys of ``obsm``."""
+        return list(self.table.obsm.keys())
+
+    def embedding(self, key: str) -> Any:
+        """(n, d) an entry of ``obsm``."""
+        return self.table.obsm[key]
+
+
+def called(source: Source) -> str:
+    """What errors call a source of cells."""
+    return str(source) if isinstance(source, Path) else "adata"
+
+
 @contextmanager
-def reading(path: Path) -> Iterator[CellFile]:
-    """Open a file of cells to read; whatever fails meanwhile ends in one sentence.
+def reading(path: Source) -> Iterator[CellFile | CellTable]:
+    """Open a file of cells to read; whatever fails meanwhile ends in one sentence. An AnnData is its own file.
 
     Raises
     ------
     DataError
         The file is missing, locked, damaged or of another kind: says which, and what to do.
     """
+    if not isinstance(path, Path):
+        yield CellTable(path)
+        return
     kind, file = container(path), None
     with suppress(ImportError):  # whose filters HDF5 then knows
         importlib.import_module("hdf5plugin")
@@ -153,7 +200,7 @@ def reading(path: Path) -> Iterator[CellFile]:
             file.close()
 
 
-def read_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
+def read_columns(path: Source, names: Sequence[str]) -> pd.DataFrame:
     """Columns of ``obs``, by the names of the cells, and nothing else of the file.
 
     Raises
@@ -169,7 +216,7 @@ def read_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(found, index=index)
 
 
-def column_of(file: CellFile, name: str, cells: int) -> pd.Series:
+def column_of(file: CellFile | CellTable, name: str, cells: int) -> pd.Series:
     """A column of ``obs`` with one entry for each cell; errors as in :func:`read_columns`."""
     has = file.columns()
     if name not in has:
@@ -191,6 +238,7 @@ def copy_as_h5ad(source: Path, out: Path) -> None:
         The file cannot be read.
     """
     with reading(source) as cells:
+        assert isinstance(cells, CellFile)  # noqa: S101  (for type checkers)
         if not cells.is_old:
             if container(source) == "hdf5":
                 shutil.copyfile(source, out)

@@ -17,6 +17,8 @@ from am.data.snapshots import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from am.data.cell_files import Source
+
 Rows = NDArray[np.bool_]
 """(n,) which cells of the file."""
 
@@ -70,7 +72,7 @@ def groups(path: Path, column: str, rows: Rows | None) -> dict[str, Rows]:
     return {word: kept & (words == word) for word in _in_order(words[kept])}
 
 
-def populations(path: Path, time_key: str) -> str | None:
+def populations(path: Source, time_key: str) -> str | None:
     """A column that looks like conditions, batches or replicates, two of which at least are there at every time."""
     with reading(path) as file:
         names = [name for name in file.columns() if _POPULATION.search(name) and name != time_key]

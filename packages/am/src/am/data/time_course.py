@@ -6,15 +6,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from am.data.cell_files import column_of, copy_as_h5ad, reading
+from am.data.cell_files import called, column_of, copy_as_h5ad, reading
 from am.data.snapshots import DataError
 from am.data.times import Times, read_times
 from am.results.files import atomic
+
+if TYPE_CHECKING:
+    from am.data.cell_files import Source
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ CLOSEST = 1e-12
 """Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
-COLUMNS = ("am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
+COLUMNS = ("am_action", "am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
 EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
 
 Floats = NDArray[np.float64]
@@ -53,8 +56,14 @@ class TimeCourse:
         """(K,) increasing."""
         return np.unique(self.time)
 
+    def some(self, rows: NDArray[np.bool_]) -> TimeCourse:
+        """The cells of the (n,) ``rows`` alone."""
+        velocity = None if self.velocity is None else self.velocity[rows]
+        names = None if self.names is None else [name for name, kept in zip(self.names, rows, strict=True) if kept]
+        return replace(self, x=self.x[rows], time=self.time[rows], velocity=velocity, names=names)
 
-def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = None) -> Times:
+
+def read_cell_times(source: Source, time_key: str, rows: NDArray[np.bool_] | None = None) -> Times:
     """Times of cells in one unit and from one moment on, so that groups of these cells can be compared.
 
     Parameters
@@ -73,9 +82,9 @@ def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = 
     DataError
         The file cannot be read, or one of these cells has no time that is understood.
     """
-    with reading(path) as file:
+    with reading(source) as file:
         column = column_of(file, time_key, len(file.cell_names()))
-    what = f"{path}: the column '{time_key}' of obs"
+    what = f"{called(source)}: the column '{time_key}' of obs"
     chosen = np.ones(len(column), bool) if rows is None else rows
     told = read_times(column[chosen].reset_index(drop=True), time_key, what)
     if told.unit is not None:
@@ -86,7 +95,7 @@ def read_cell_times(path: Path, time_key: str, rows: NDArray[np.bool_] | None = 
 
 
 def read_time_course(
-    path: Path,
+    source: Source,
     time_key: str,
     basis: str,
     dimensions: int | None = None,
@@ -95,7 +104,8 @@ def read_time_course(
 ) -> TimeCourse:
     """Read embedding, its RNA velocity, and times alone, however large the rest of the file is.
 
-    The file is an ``.h5ad`` of any version of anndata, or a Zarr store: a folder, or a zip file of one.
+    The source is an AnnData in memory, or a file: an ``.h5ad`` of any version of anndata, or a Zarr store (a folder,
+    or a zip file of one).
 
     RNA velocity is what scVelo writes: ``obsm["velocity_pca"]`` for ``obsm["X_pca"]``.
 
@@ -117,7 +127,8 @@ def read_time_course(
     DataError
         The file is missing or corrupt, or its cells do not make a time course: says why.
     """
-    with reading(path) as file:
+    path = called(source)
+    with reading(source) as file:
         names = file.cell_names()
         if not len(names):
             raise DataError(f"{path}: it holds no cells")
@@ -136,7 +147,7 @@ def read_time_course(
         has = ", ".join(sorted(keys)) or "none: try scanpy.pp.pca"
         raise DataError(f"{path}: obsm has no '{basis}'; it has: {has}")
     what = f"{path}: the column '{time_key}' of obs"
-    told = told or read_cell_times(path, time_key, rows)
+    told = told or read_cell_times(source, time_key, rows)
     if rows is not None:
         names, told = names[rows], replace(told, values=told.values[rows])
     times, counts = np.unique(told.values, return_counts=True)
@@ -153,16 +164,23 @@ def read_time_course(
 
 
 def annotate(
-    source: Path, out: Path, obs: Mapping[str, Points], obsm: Mapping[str, Points], about: Mapping[str, Any]
+    source: Path,
+    out: Path,
+    obs: Mapping[str, Points],
+    obsm: Mapping[str, Points],
+    about: Mapping[str, Any],
+    key: str = "am",
 ) -> None:
-    """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` as ``uns["am"]``, and all else as it is.
+    """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` in ``uns``, and all else as it is.
 
-    What an earlier copy holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
+    What an earlier copy of a fit holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
 
     Parameters
     ----------
     obs, obsm
-        Some of :data:`COLUMNS`, (n,), and of :data:`EMBEDDINGS`, (n, d), by name.
+        (n,) columns and (n, d) embeddings by name: of a fit, some of :data:`COLUMNS` and of :data:`EMBEDDINGS`.
+    key
+        Of ``about`` in ``uns``: ``am`` is that of a fit.
     """
     import h5py
     from anndata.io import write_elem
@@ -171,8 +189,8 @@ def annotate(
         copy_as_h5ad(source, temporary)
         with h5py.File(temporary, "r+") as file:
             table, embeddings, rest = file["obs"], file.require_group("obsm"), file.require_group("uns")
-            for group, names in ((table, COLUMNS), (embeddings, EMBEDDINGS)):
-                for name in [name for name in names if name in group]:
+            for group, names, new in ((table, COLUMNS, obs), (embeddings, EMBEDDINGS, obsm)):
+                for name in [name for name in {*new, *(names if key == "am" else ())} if name in group]:
                     del group[name]
             for name, column in obs.items():
                 write_elem(table, name, column)
@@ -180,9 +198,9 @@ def annotate(
             table.attrs["column-order"] = np.array([*order, *obs], dtype=h5py.string_dtype())
             for name, points in obsm.items():
                 write_elem(embeddings, name, points)
-            if "am" in rest:
-                del rest["am"]
-            write_elem(rest, "am", dict(about))
+            if key in rest:
+                del rest[key]
+            write_elem(rest, key, dict(about))
 
 
 def _word(told: Times, time: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from am.dynamics.dynamics import Dynamics
 from am.dynamics.settings import LangevinSettings
 from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
@@ -47,3 +49,27 @@ def anneal(
         path.append(x)
     check_finite(x)
     return Trajectory(torch.stack(path), field.nfe)
+
+
+@dataclass(frozen=True)
+class Langevin(Dynamics):
+    """Particles that follow the scores of a path while it moves on; no field tells how fast.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from am.dynamics.langevin import Langevin
+    >>> from am.dynamics.settings import LangevinSettings
+    >>> towards_zero = Langevin(lambda time, x: -x, LangevinSettings(time_steps=50, step_size=0.1))
+    >>> x = towards_zero.move(torch.ones(5000, 1), torch.tensor([0.0, 1.0]), torch.Generator().manual_seed(0)).x
+    >>> abs(float(x[-1].mean())) < 0.1
+    True
+    """
+
+    score: Field
+    """Gradient of log q_t, (n,), (n, d) -> (n, d)."""
+    solver: LangevinSettings = field(default_factory=LangevinSettings)
+
+    def move(self, start: Tensor, times: Tensor, generator: torch.Generator) -> Trajectory:
+        """Langevin steps towards each marginal in turn."""
+        return anneal(self.score, start, times, self.solver, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from am.dynamics.dynamics import Dynamics
 from am.dynamics.settings import OdeSettings
 from am.dynamics.trajectory import CountedField, DynamicsError, Field, Trajectory, check_finite, check_times, step_count
 from am.marginals.stray import without_stray
@@ -102,3 +104,35 @@ def integrate(velocity: Field, start: Tensor, times: Tensor, settings: OdeSettin
     field = CountedField(velocity)
     x = solve(field, start, times.to(start), settings, spread(start))
     return Trajectory(x, field.nfe)
+
+
+@dataclass(frozen=True)
+class Ode(Dynamics):
+    """Particles that follow a field: dx = v_t(x) dt.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from am.dynamics.ode import Ode
+    >>> doubling = Ode(lambda time, x: torch.log(torch.tensor(2.0)) * x)
+    >>> doubling.move(torch.tensor([[1.0, -1.0]]), torch.tensor([0.0, 1.0]), torch.Generator()).x[-1]
+    tensor([[ 2.0000, -2.0000]])
+    """
+
+    velocity: Field
+    """v, (n,), (n, d) -> (n, d); likelihoods differentiate it in x."""
+    solver: OdeSettings = field(default_factory=OdeSettings)
+
+    def move(self, start: Tensor, times: Tensor, generator: torch.Generator) -> Trajectory:
+        """Solve the equation; nothing is random."""
+        return integrate(self.velocity, start, times, self.solver)
+
+    @property
+    def mean_velocity(self) -> Field:
+        """The field itself."""
+        return self.velocity
+
+    @property
+    def flow(self) -> Field:
+        """The field itself."""
+        return self.velocity

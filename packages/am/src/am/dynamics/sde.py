@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from am.dynamics.dynamics import Dynamics
 from am.dynamics.settings import SdeSettings
 from am.dynamics.trajectory import CountedField, Field, Trajectory, check_finite, check_times, step_count
 
@@ -96,3 +98,52 @@ def diffuse(
         path.append(x)
     check_finite(x)
     return Trajectory(torch.stack(path), field.nfe)
+
+
+@dataclass(frozen=True)
+class Diffusion(Dynamics):
+    """Particles with noise: dx = b_t(x) dt + sigma dW.
+
+    Raises
+    ------
+    ValueError
+        The noise is a field, and the solver is not Euler-Maruyama.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from am.dynamics.sde import Diffusion
+    >>> brownian = Diffusion(drift=lambda time, x: torch.zeros_like(x), sigma=0.5)
+    >>> x = brownian.move(torch.zeros(5000, 1), torch.tensor([0.0, 1.0]), torch.Generator().manual_seed(0)).x
+    >>> round(float(x[-1].std()), 1)
+    0.5
+    """
+
+    drift: Field
+    """b, (n,), (n, d) -> (n, d)."""
+    sigma: float | Field
+    """A number, or a field (n,), (n, d) -> (n, d): length per square root of time."""
+    solver: SdeSettings = field(default_factory=SdeSettings)
+    probability_flow: Field | None = None
+    """Velocity of the deterministic flow of the same law, where it is known; it is then told in place of the drift."""
+
+    def __post_init__(self) -> None:
+        if callable(self.sigma) and self.solver.method != "euler":
+            raise ValueError(f"noise that is a field is not followed by 'method: {self.solver.method}'; use 'euler'")
+
+    def move(self, start: Tensor, times: Tensor, generator: torch.Generator) -> Trajectory:
+        """Simulate the diffusion."""
+        if callable(self.sigma):
+            with torch.no_grad():
+                return diffuse(self.drift, self.sigma, start, times, self.solver.steps, generator)
+        return simulate(self.drift, self.sigma, start, times, self.solver, generator)
+
+    @property
+    def mean_velocity(self) -> Field:
+        """The probability flow where it is known, else the drift."""
+        return self.probability_flow or self.drift
+
+    @property
+    def flow(self) -> Field | None:
+        """The probability flow."""
+        return self.probability_flow

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from am.dynamics.dynamics import Dynamics
 from am.dynamics.ode import solve, spread
 from am.dynamics.settings import OdeSettings
-from am.dynamics.trajectory import Trajectory, check_times
+from am.dynamics.trajectory import Field, Trajectory, check_times
 
 VelocityAndGrowth = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(n,) times, (n, d) points -> (n, d) velocities and (n,) growth rates."""
@@ -50,6 +52,43 @@ def integrate_weighted(
     first = start.new_zeros(len(start)) if log_weight is None else log_weight
     x, log_w = solve(slope, (start / unit, first), times.to(start), settings)
     return Trajectory(torch.cat([start[None], x[1:] * unit]), nfe, log_w)
+
+
+@dataclass(frozen=True)
+class WeightedOde(Dynamics):
+    """Particles that follow a field and change their weight: dx = v_t(x) dt, d log w = g_t(x) dt.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from am.dynamics.weighted import WeightedOde
+    >>> growing = WeightedOde(lambda time, x: torch.zeros_like(x), lambda time, x: x[:, 0])
+    >>> growing.move(torch.tensor([[1.0], [2.0]]), torch.tensor([0.0, 1.0]), torch.Generator()).log_weight[-1]
+    tensor([1., 2.])
+    """
+
+    velocity: Field
+    """v, (n,), (n, d) -> (n, d)."""
+    growth: Field
+    """g, (n,), (n, d) -> (n,)."""
+    solver: OdeSettings = field(default_factory=OdeSettings)
+    both: VelocityAndGrowth | None = None
+    """v and g at once, where that costs less."""
+
+    def move(self, start: Tensor, times: Tensor, generator: torch.Generator) -> Trajectory:
+        """Solve both equations together; nothing is random."""
+        both = self.both or (lambda time, x: (self.velocity(time, x), self.growth(time, x)))
+        return integrate_weighted(both, start, times, self.solver)
+
+    @property
+    def mean_velocity(self) -> Field:
+        """That of each particle, whatever its weight."""
+        return self.velocity
+
+    @property
+    def growth_rate(self) -> Field:
+        """The growth."""
+        return self.growth
 
 
 def self_normalised(log_weight: Tensor) -> Tensor:

@@ -52,6 +52,14 @@ class Units:
         variances = [column.var(dtype=np.float64) for column in x.T]  # one by one: a million cells fit once
         return cls(x.mean(0, dtype=np.float64), float(np.sqrt(np.mean(variances))), LearningClock(course.times), stray)
 
+    @classmethod
+    def from_plain(cls, units: Mapping[str, Any]) -> Units:
+        """Those that :meth:`plain` told; no cell is known to be stray."""
+        intervals = units["intervals"]
+        times = [intervals[0]["from"], *(interval["to"] for interval in intervals)]
+        clock = LearningClock(np.array(times, np.float64))
+        return cls(np.array(units["centre"], np.float64), float(units["spread"]), clock, np.zeros(0, bool))
+
     def warning(self, course: TimeCourse) -> str | None:
         """A sentence that names the stray cells; None where there are none."""
         (rows,) = self.stray.nonzero()
@@ -73,7 +81,7 @@ class Units:
         DataError
             Masses are not one positive number for each time.
         """
-        points = [self._scaled(course.x[(course.time == time) & ~self.stray]) for time in course.times]
+        points = [self.scaled(course.x[(course.time == time) & ~self.stray]) for time in course.times]
         try:
             return SnapshotPath(points, self.clock.knots.tolist(), masses=masses_of(points, masses))
         except ValueError as error:
@@ -81,9 +89,10 @@ class Units:
 
     def seen(self, course: TimeCourse, time: float) -> Tensor:
         """The cells of a time, in these units: (m, d)."""
-        return self._scaled(course.x[course.time == time])
+        return self.scaled(course.x[course.time == time])
 
-    def _scaled(self, x: Points) -> Tensor:
+    def scaled(self, x: Points) -> Tensor:
+        """(n, d) components of the basis, in these units."""
         return torch.from_numpy(((x - self.centre) / self.spread).astype(np.float32))
 
     def positions(self, x: Tensor) -> Floats:
@@ -93,6 +102,10 @@ class Units:
     def velocities(self, v: Tensor, time: float) -> Floats:
         """(n, d) velocities at a time of the column, as components of the basis per unit of the column."""
         return v.cpu().numpy().astype(np.float64) * self.spread / self.clock.pace(time)
+
+    def actions(self, action: Tensor, time: float) -> Floats:
+        """(n,) values of an action at a time of the column, whose gradient in the basis is the velocity."""
+        return action.cpu().numpy().astype(np.float64) * self.spread**2 / self.clock.pace(time)
 
     def rates(self, rate: Tensor, time: float) -> Floats:
         """(n,) rates at a time of the column, per unit of the column."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from am.dynamics.settings import LangevinSettings
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings
 from am.potentials.settings import ScoreSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
+    from am.dynamics.langevin import Langevin
     from am.marginals.marginals import Marginals
+    from am.potentials.score import ScoreNetwork
     from am.training.stream import Stream
 
 
@@ -23,38 +25,30 @@ class Settings(TrainedSettings):
     sampling: LangevinSettings = LangevinSettings()
 
 
-class ScoreMatchingLangevin(TrainedMethod):
+class ScoreMatchingLangevin(TrainedMethod["nn.Module"]):
     """Score matching (Hyvarinen 2005) on every marginal, sampled by annealed Langevin dynamics along t."""
 
     settings_type = Settings
     settings: Settings
     title = "ALD + SM"
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh score network."""
         from am.potentials.score import ScoreNetwork
 
-        return ScoreNetwork(marginals.dimension, self.settings.score)
+        return ScoreNetwork(path.dimension, self.settings.score)
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, path: Marginals, stream: Stream) -> Loss:
         """Score matching with the exact divergence."""
         from am.objectives.score_matching import score_matching
 
-        return score_matching(network, stream.draw(marginals, boundary=False))
+        return score_matching(cast("ScoreNetwork", network), stream.draw(path, boundary=False))
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: nn.Module) -> Langevin:
         """Langevin steps towards each marginal in turn."""
-        from am.dynamics.langevin import anneal
+        from am.dynamics.langevin import Langevin
 
-        path = anneal(network, start, times, self.settings.sampling, generator)
-        return Prediction(path.x, None, path.nfe)
+        return Langevin(network, self.settings.sampling)
 
 
 METHOD = ScoreMatchingLangevin

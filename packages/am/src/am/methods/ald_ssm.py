@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from am.methods import ald_sm
+from am.methods.contract import Loss
 from am.potentials.settings import ImageScoreSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from am.marginals.marginals import Marginals
     from am.training.stream import Stream
@@ -33,18 +34,18 @@ class SlicedScoreMatchingLangevin(ald_sm.ScoreMatchingLangevin):
     settings: Settings
     title = "ALD + SSM"
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh score network."""
         from am.potentials.score import build_score
 
-        return build_score(self.settings.score, marginals)
+        return build_score(self.settings.score, path)
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, path: Marginals, stream: Stream) -> Loss:
         """Score matching with one random direction per point."""
         from am.objectives.path import WEIGHTS
         from am.objectives.sliced_score_matching import sliced_score_matching
 
-        sample = stream.draw(marginals, boundary=False)
+        sample = stream.draw(path, boundary=False)
         return sliced_score_matching(network, sample, stream.normal(sample.x), WEIGHTS[self.settings.weight])
 
 

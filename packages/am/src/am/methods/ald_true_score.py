@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from am import config
 from am.config import ConfigError
 from am.dynamics.settings import LangevinSettings
-from am.methods.contract import Method, Prediction
+from am.methods.contract import TruthMethod
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
+    from am.dynamics.langevin import Langevin
     from am.marginals.marginals import Marginals
 
 
@@ -22,22 +20,14 @@ class Settings(config.Settings):
     sampling: LangevinSettings = LangevinSettings()
 
 
-class TrueScoreLangevin(Method):
+class TrueScoreLangevin(TruthMethod):
     """Annealed Langevin dynamics along t, following the score of the truth."""
 
     settings_type = Settings
     settings: Settings
     title = "ALD + true score"
-    uses_truth = True
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: Marginals) -> Langevin:
         """Langevin steps towards each marginal in turn.
 
         Raises
@@ -45,13 +35,12 @@ class TrueScoreLangevin(Method):
         ConfigError
             The data set knows no score.
         """
-        from am.dynamics.langevin import anneal
+        from am.dynamics.langevin import Langevin
         from am.marginals.marginals import ScoredMarginals
 
-        if not isinstance(truth, ScoredMarginals):
+        if not isinstance(network, ScoredMarginals):
             raise ConfigError("ald_true_score: the score of this data set is not known; leave this method out")
-        path = anneal(truth.score, start, times, self.settings.sampling, generator)
-        return Prediction(path.x, None, path.nfe)
+        return Langevin(network.score, self.settings.sampling)
 
 
 METHOD = TrueScoreLangevin

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import ActionMethod, ActionSettings, Prediction
+from am.methods.contract import ActionMethod, ActionSettings, Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import torch
-    from torch import Tensor
-
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
+    from am.potentials.potential import Potential
     from am.training.stream import Stream
 
 
@@ -30,31 +27,18 @@ class ActionMatching(ActionMethod):
     settings: Settings
     title = "AM"
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Potential, path: Marginals, stream: Stream) -> Loss:
         """The Action Matching objective on fresh points."""
         from am.objectives.action_matching import action_matching
         from am.objectives.path import WEIGHTS
 
-        return action_matching(network, self.draw(network, marginals, stream), WEIGHTS[self.settings.weight])
+        return action_matching(network, self.draw(network, path, stream), WEIGHTS[self.settings.weight])
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow grad s by an ordinary differential equation; nothing is random."""
-        from am.dynamics.ode import integrate
+    def dynamics(self, network: Potential) -> Dynamics:
+        """Follow grad s; nothing is random."""
+        from am.dynamics.ode import Ode
 
-        path = integrate(network.gradient, start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
-
-    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
-        """The gradient of the action."""
-        field: Callable[[Tensor, Tensor], Tensor] = network.space
-        return field
+        return Ode(network.space, self.settings.sampling)
 
 
 METHOD = ActionMatching

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import ActionMethod, ActionSettings, Prediction
+from am.methods.contract import ActionMethod, ActionSettings, Loss
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
+    from am.dynamics.ode import Ode
     from am.marginals.marginals import Marginals
+    from am.potentials.potential import Potential
     from am.training.stream import Stream
 
 
@@ -31,33 +30,21 @@ class ConvexCostActionMatching(ActionMethod):
     settings: Settings
     title = "cAM"
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Potential, path: Marginals, stream: Stream) -> Loss:
         """The convex-cost objective on fresh points."""
         from am.objectives.convex_cost import convex_cost_action_matching
         from am.objectives.path import WEIGHTS
 
         weight = WEIGHTS[self.settings.weight]
-        return convex_cost_action_matching(network, self.draw(network, marginals, stream), self.settings.p, weight)
+        return convex_cost_action_matching(network, self.draw(network, path, stream), self.settings.p, weight)
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow grad c*(grad s) by an ordinary differential equation; nothing is random."""
-        from am.dynamics.ode import integrate
-
-        path = integrate(lambda time, x: self.velocity(network, time, x), start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """Grad c*(grad s)."""
+    def dynamics(self, network: Potential) -> Ode:
+        """Follow grad c*(grad s); nothing is random."""
+        from am.dynamics.ode import Ode
         from am.objectives.convex_cost import velocity_from_gradient
 
-        return velocity_from_gradient(network.gradient(time, x), self.settings.p)
+        p = self.settings.p
+        return Ode(lambda time, x: velocity_from_gradient(network.space(time, x), p), self.settings.sampling)
 
 
 METHOD = ConvexCostActionMatching

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from am import config
-from am.methods.contract import ActionMethod, Prediction
+from am.methods.contract import ActionMethod
 from am.potentials.features import FeatureSettings, SolvingSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from torch import Tensor, nn
 
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
     from am.objectives.path import PathSample, TimeWeight
+    from am.potentials.linear import LinearAction
     from am.training.loop import Trained
     from am.training.solve import Form
     from am.training.stream import Stream
@@ -50,7 +50,7 @@ class ClosedForm(ActionMethod):
     constant: ClassVar[bool] = False
     """Whether the loss sees a function of time alone."""
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, marginals: Marginals, generator: torch.Generator) -> LinearAction:
         """A small random action of the features that a solve gives coefficients to.
 
         Raises
@@ -117,38 +117,18 @@ class ClosedForm(ActionMethod):
         weight = WEIGHTS[self.settings.weight]
         return weight.of_mass(marginals.log_mass) if self._grows(marginals) else weight  # type: ignore[attr-defined]
 
-    def train(self, network: Any, marginals: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
+    def train(self, network: Any, path: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
         """The coefficients of least loss; no step is taken."""
         from am.training.solve import solve
 
-        return solve(network, marginals, self.form(marginals), self.settings.solving, key=key, state=state, **options)
+        return solve(network, path, self.form(path), self.settings.solving, key=key, state=state, **options)
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow the dynamics from interval to interval, each with its own action to its very end."""
-        import torch
+    def dynamics(self, network: Any) -> Dynamics:
+        """The dynamics of each interval, with its own action to its very end."""
+        from am.dynamics.dynamics import Piecewise
 
-        knots = network.knots.to(times)
-        inner = knots[(knots > times[0]) & (knots < times[-1])]
-        grid = torch.cat([times, inner]).unique()
-        x, log_weight, nfe = [start[None]], [start.new_zeros(1, len(start))], 0
-        for begin, end in pairwise([times[0], *inner, times[-1]]):
-            k = int(torch.searchsorted(knots, (begin + end) / 2)) - 1
-            moments = grid[(grid >= begin) & (grid <= end)]
-            part = super().sample(network.interval(k), x[-1][-1], moments, generator)  # type: ignore[safe-super]
-            x.append(part.x[1:])
-            if part.log_weight is not None:
-                log_weight.append(log_weight[-1][-1:] + part.log_weight[1:])
-            nfe += part.nfe
-        wanted = torch.isin(grid, times)
-        weights = torch.cat(log_weight)[wanted] if len(log_weight) > 1 else None
-        return Prediction(torch.cat(x)[wanted], weights, nfe)
+        of = super().dynamics  # type: ignore[safe-super]  # it stands before a form that states some
+        return Piecewise(of(network), network.knots, lambda k: of(network.interval(k)))
 
 
 def _joined(marginals: Any) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from am.config import Settings as Base
-from am.methods.contract import Method, Prediction
+from am.methods.contract import TruthMethod
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from am.dynamics.dynamics import Explicit
     from am.marginals.marginals import Marginals
 
 
@@ -25,36 +26,32 @@ class Settings(Base):
     )
 
 
-class ConditionOnly(Method):
+class ConditionOnly(TruthMethod):
     """What the condition tells without anything learned: any method should do better.
 
     Pixels between known ones are their means, grey stays grey, the edge of half an image goes on. Where nothing is
-    given, nothing moves.
+    given, nothing moves. Of the truth it takes how points are laid out, and no image.
     """
 
     settings_type = Settings
     settings: Settings
     title = "condition only"
     control = True
-    uses_truth = True  # of the path it takes how points are laid out, and no image
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: Marginals) -> Explicit:
         """The start, then the same at all times."""
         import torch
 
+        from am.dynamics.dynamics import Explicit
         from am.marginals.marginals import ConditionedMarginals
 
-        x = start
-        if isinstance(truth, ConditionedMarginals):
-            x = truth.from_condition(start, self.settings.guessed)
-        return Prediction(torch.stack([start, *[x] * (len(times) - 1)]), None, 0)
+        def positions(start: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
+            x = start
+            if isinstance(network, ConditionedMarginals):
+                x = network.from_condition(start, self.settings.guessed)
+            return torch.stack([start, *[x] * (len(times) - 1)])
+
+        return Explicit(positions)
 
 
 METHOD = ConditionOnly

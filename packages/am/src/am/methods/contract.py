@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, final
 
 from pydantic import Field
 
@@ -21,10 +20,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
     from am.objectives.path import PathSample
+    from am.potentials.potential import Potential
     from am.training.loop import Trained
     from am.training.stream import Stream
+
+Network = TypeVar("Network")
+"""What the dynamics of a method are made of."""
+Trainable = TypeVar("Trainable", bound="nn.Module")
+"""The network of a method that trains one."""
+Loss = tuple["Tensor", dict[str, "Tensor"]]
+"""Scalar loss of a step, and scalars worth logging."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,10 @@ class PredictionError(ValueError):
     """What a method returned is no prediction; its text names method, time and the shape that is needed."""
 
 
-class Method(ABC):
+class Method(ABC, Generic[Network]):
     """Learns from a path of marginals, then pushes particles from a time to later ones.
 
+    A method states its dynamics; samples, velocities and growth rates follow from them, and are checked, here.
     The module of a method defines one subclass and binds it to ``METHOD``. It must not import torch
     at its top level: settings are read before the workflow has decided what to run.
     """
@@ -58,11 +67,12 @@ class Method(ABC):
     """A few words for tables and legends."""
     control: ClassVar[bool] = False
     """Whether it bounds the other methods instead of competing with them."""
-    uses_truth: ClassVar[bool] = False
-    """Whether ``sample`` needs the true marginals, which no learned method may see there."""
     learns_from: ClassVar[Literal["path", "snapshots"]] = "path"
     """What ``build`` and ``loss`` are given: any marginals, or an :class:`am.marginals.snapshots.SnapshotPath`,
-    which is handed to ``sample`` itself where there is nothing to train."""
+    which is handed to ``dynamics`` itself where there is nothing to train."""
+    weighs: ClassVar[bool] = False
+    """Whether its dynamics have a growth rate. It is stated, as tables need it before there is any network, and
+    ``sample`` refuses dynamics that do otherwise."""
     simulates: ClassVar[bool] = False
     """Whether training moves particles through time at every step, so that it takes long."""
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {}
@@ -70,61 +80,115 @@ class Method(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     """Packages of an extra, as :data:`am.extras.EXTRAS` names them, that it cannot be trained without."""
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Let every method refuse times that nothing was learned of, and results that are no predictions."""
-        super().__init_subclass__(**options)
-        for name, checked in _CHECKED.items():
-            if name in vars(cls):
-                setattr(cls, name, checked(vars(cls)[name]))
-
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @abstractmethod
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: Network) -> Dynamics:
+        """How particles move, given ``network``: what was trained.
+
+        For methods that do not train it is None, or the snapshots themselves if they learn from ``snapshots``, or the
+        truth itself for a :class:`TruthMethod`.
+        """
+
+    @final
+    def sample(self, network: Network, start: Tensor, times: Tensor, generator: torch.Generator) -> Prediction:
         """Push ``start``, (n, d) particles at ``times[0]``, to each of ``times``, (T,) increasing.
 
-        ``x[0]`` of the result is ``start``. ``network`` is what was trained. For methods that do not train it is
-        None, or the snapshots themselves if they learn from ``snapshots``. ``truth`` is given to those that declare
-        ``uses_truth`` only.
+        ``x[0]`` of the result is ``start``.
 
         Raises
         ------
         DynamicsError
-            Times that do not increase, or outside [0, 1]: of every method, as of its fields.
+            Times that do not increase, or outside [0, 1]; dynamics that cannot be followed.
         PredictionError
-            What a method returned has another shape, is no tensor or not finite: of every method, as of its fields.
+            What the dynamics returned has another shape, is no tensor or not finite.
         """
+        from am.dynamics.trajectory import DynamicsError, Trajectory
 
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
-        """Mean velocity of particles per unit of t, (n,), (n, d) -> (n, d); None where it is not known as a field."""
-        return None
+        if times.ndim != 1 or not len(times) or not bool((times.diff() > 0).all()):
+            raise DynamicsError(f"times must be increasing numbers, from that of the start on, got {times.tolist()}")
+        check_learned(times)
+        path = self._stated(network).move(start, times, generator)
+        if not isinstance(path, Trajectory):
+            raise PredictionError(f"{self.title}: its dynamics made a {type(path).__name__}; a Trajectory is needed")
+        shape = (len(times), *start.shape)
+        _check_numbers(f"{self.title}: x", path.x, shape, times, len(start))
+        if path.log_weight is not None:
+            _check_numbers(f"{self.title}: log_weight", path.log_weight, shape[:2], times, len(start))
+        return Prediction(path.x, path.log_weight, path.nfe)
 
-    @property
-    def weighs(self) -> bool:
-        """Whether particles have weights, and a growth rate."""
-        return type(self).growth_rate is not Method.growth_rate
+    @final
+    def velocity(self, network: Network, time: Tensor, x: Tensor) -> Tensor | None:
+        """Mean velocity of particles per unit of t, (n,), (n, d) -> (n, d); None where it is not known as a field.
 
-    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
+        Errors as of :meth:`sample`.
+        """
+        return self._told("velocity", self._stated(network).mean_velocity, time, x, x.shape)
+
+    @final
+    def growth_rate(self, network: Network, time: Tensor, x: Tensor) -> Tensor | None:
+        """Rate of log-weights per unit of t, (n,), (n, d) -> (n,); None without weights.
+
+        Up to a function of time where the path tells no masses. Errors as of :meth:`sample`.
+        """
+        return self._told("growth_rate", self._stated(network).growth_rate, time, x, x.shape[:1])
+
+    @final
+    def flow(self, network: Network) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Velocity of the deterministic flow that its samples have the law of, (n,), (n, d) -> (n, d).
 
-        Unlike :meth:`velocity` it can be differentiated in x. None where samples follow no such flow.
+        Unlike :meth:`velocity` it can be differentiated in x. None where samples follow no such flow. It refuses times
+        as :meth:`sample` does.
         """
-        return None
+        field = self._stated(network).flow
+        if field is None:
+            return None
 
-    def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
-        """Rate of log weights per unit of t, (n,), (n, d) -> (n,); None without weights.
+        def checked(time: Tensor, x: Tensor) -> Tensor:
+            check_learned(time)
+            return field(time, x)
 
-        Up to a function of time where the path tells no masses.
-        """
-        return None
+        return checked
+
+    def _stated(self, network: Network) -> Dynamics:
+        """Its dynamics, if they are dynamics and weigh particles as the method says."""
+        from am.dynamics.dynamics import Dynamics
+
+        stated = self.dynamics(network)
+        if not isinstance(stated, Dynamics):
+            raise PredictionError(
+                f"{self.title}: its dynamics are a {type(stated).__name__}; one of am.dynamics is needed, such as Ode"
+            )
+        if (stated.growth_rate is not None) != self.weighs:
+            raise PredictionError(
+                f"{self.title}: its dynamics {'have no' if self.weighs else 'have a'} growth rate; "
+                f"set 'weighs = {not self.weighs}'"
+            )
+        return stated
+
+    def _told(
+        self,
+        name: str,
+        field: Callable[[Tensor, Tensor], Tensor] | None,
+        time: Tensor,
+        x: Tensor,
+        shape: tuple[int, ...],
+    ) -> Tensor | None:
+        """A field at points, detached and checked."""
+        import torch
+
+        check_learned(time)
+        if field is None:
+            return None
+        with torch.no_grad():
+            found = field(time, x)
+        _check_numbers(f"{self.title}: {name}", found, tuple(shape), time[:1], len(x))
+        return found.detach()
+
+
+class TruthMethod(Method["Marginals"]):
+    """A method whose ``network`` is the true path, which no method that learns may see: a control, or a bound."""
 
 
 _SLACK = 1e-6
@@ -140,39 +204,8 @@ def check_learned(times: Tensor) -> None:
         raise DynamicsError(f"nothing was learned of t = {wrong:g}: times are in [0, 1], first to last")
 
 
-def _checked_sample(sample: Callable[..., Prediction]) -> Callable[..., Prediction]:
-    @wraps(sample)
-    def checked(
-        self: Method,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        if times.ndim != 1 or not len(times) or not bool((times.diff() > 0).all()):
-            from am.dynamics.trajectory import DynamicsError
-
-            raise DynamicsError(f"times must be increasing numbers, from that of the start on, got {times.tolist()}")
-        check_learned(times)
-        prediction = sample(self, network, start, times, generator, truth)
-        _check_prediction(self.title, prediction, start, times)
-        return prediction
-
-    return checked
-
-
-def _check_prediction(title: str, prediction: Any, start: Tensor, times: Tensor) -> None:
-    """Raise PredictionError unless there is a finite position, and a weight or none, for each particle and time."""
-    if not isinstance(prediction, Prediction):
-        raise PredictionError(f"{title}: sample returned a {type(prediction).__name__}; a Prediction is needed")
-    shape = (len(times), *start.shape)
-    _check_numbers(f"{title}: x", prediction.x, shape, times, len(start))
-    if prediction.log_weight is not None:
-        _check_numbers(f"{title}: log_weight", prediction.log_weight, shape[:2], times, len(start))
-
-
 def _check_numbers(what: str, numbers: Any, shape: tuple[int, ...], times: Tensor, particles: int) -> None:
+    """Raise PredictionError unless these are finite numbers of a shape, for each particle and time."""
     import torch
 
     needed = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
@@ -190,43 +223,6 @@ def _check_numbers(what: str, numbers: Any, shape: tuple[int, ...], times: Tenso
         raise PredictionError(f"{what} is not finite for {int(wrong[k])} of {particles} particles at t = {times[k]:g}")
 
 
-def _checked_field(name: str, field: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
-    @wraps(field)
-    def checked(self: Method, network: Any, time: Tensor, x: Tensor) -> Tensor | None:
-        check_learned(time)
-        found = field(self, network, time, x)
-        if found is not None:
-            shape = tuple(x.shape) if name == "velocity" else (len(x),)
-            _check_numbers(f"{self.title}: {name}", found, shape, time[:1], len(x))
-        return found
-
-    return checked
-
-
-def _checked_flow(flow: Callable[..., Callable[..., Tensor] | None]) -> Callable[..., Callable[..., Tensor] | None]:
-    @wraps(flow)
-    def checked(self: Method, network: Any) -> Callable[..., Tensor] | None:
-        field = flow(self, network)
-        if field is None:
-            return None
-
-        def checked_field(time: Tensor, x: Tensor) -> Tensor:
-            check_learned(time)
-            return field(time, x)
-
-        return checked_field
-
-    return checked
-
-
-_CHECKED: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "sample": _checked_sample,
-    "velocity": partial(_checked_field, "velocity"),
-    "growth_rate": partial(_checked_field, "growth_rate"),
-    "flow": _checked_flow,
-}
-
-
 def check_per_interval(method: str, settings: Settings, names: Iterable[str], intervals: int) -> None:
     """Raise ConfigError unless each of these settings has one number, or one for each interval between snapshots."""
     for name in names:
@@ -240,28 +236,29 @@ class TrainedSettings(Settings):
     training: TrainingSettings = TrainingSettings()
 
 
-class TrainedMethod(Method):
+class TrainedMethod(Method[Trainable]):
     """A method with a network to train."""
 
     settings_type: ClassVar[type[Settings]] = TrainedSettings
     settings: TrainedSettings
 
     @abstractmethod
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
-        """A fresh network; scales come from ``marginals``, which are looked at through ``generator``."""
+    def build(self, path: Marginals, generator: torch.Generator) -> Trainable:
+        """A fresh network; scales come from ``path``, which is looked at through ``generator``."""
 
     @abstractmethod
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Trainable, path: Marginals, stream: Stream) -> Loss:
         """Scalar loss of one step, and scalars worth logging; all randomness is ``stream``'s."""
 
-    def train(self, network: Any, marginals: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
+    def train(self, network: Trainable, path: Marginals, *, key: str, state: Path, **options: Any) -> Trained:
         """The weights that ``network`` should have; it takes steps down the loss.
 
         Parameters, errors and ``options`` are those of :func:`am.training.loop.train`.
         """
         from am.training.loop import train
 
-        return train(network, self.loss, marginals, self.settings.training, key=key, state=state, **options)
+        loss: Any = self.loss  # of this network alone
+        return train(network, loss, path, self.settings.training, key=key, state=state, **options)
 
 
 class ActionSettings(TrainedSettings):
@@ -278,7 +275,7 @@ class ActionSettings(TrainedSettings):
     )
 
 
-class ActionMethod(TrainedMethod):
+class ActionMethod(TrainedMethod["Potential"]):
     """A method whose network is an action s_t(x)."""
 
     settings_type: ClassVar[type[Settings]] = ActionSettings
@@ -286,28 +283,24 @@ class ActionMethod(TrainedMethod):
     reversible: ClassVar[bool] = True
     """Whether -s_{1 - t} is the action of the path run backwards, which noise rules out."""
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> Potential:
         """A fresh action.
 
         Raises
         ------
         ValueError
-            Velocities are asked for where ``marginals`` have none.
+            Velocities are asked for where ``path`` has none.
         """
         from am.marginals.marginals import MovingMarginals
-        from am.potentials.potential import build_potential
+        from am.potentials.build import build_potential
 
-        if self.settings.estimator == "conditional" and not isinstance(marginals, MovingMarginals):
+        if self.settings.estimator == "conditional" and not isinstance(path, MovingMarginals):
             raise ValueError(
                 "'estimator: conditional' needs velocities, which points of this path do not have; use 'marginal'"
             )
 
-        return build_potential(self.settings.potential, marginals, generator)
+        return build_potential(self.settings.potential, path, generator)
 
-    def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
+    def draw(self, network: Potential, path: Any, stream: Stream) -> PathSample:
         """What the loss of a step is estimated from."""
-        return stream.draw_moving(marginals) if self.settings.estimator == "conditional" else stream.draw(marginals)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """The gradient of the action."""
-        return network.gradient(time, x)
+        return stream.draw_moving(path) if self.settings.estimator == "conditional" else stream.draw(path)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
 from am.dynamics.settings import SdeSettings
-from am.methods.contract import ActionMethod, ActionSettings, Prediction
+from am.methods.contract import ActionMethod, ActionSettings, Loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
-    from torch import Tensor
-
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
+    from am.potentials.potential import Potential
     from am.training.stream import Stream
 
 
@@ -38,28 +37,20 @@ class EntropicActionMatching(ActionMethod):
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"sigma": (1, -0.5)}
     reversible = False
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Potential, path: Marginals, stream: Stream) -> Loss:
         """The entropic objective on fresh points."""
         from am.objectives.entropic import entropic_action_matching
         from am.objectives.path import WEIGHTS
 
-        sample = self.draw(network, marginals, stream)
+        sample = self.draw(network, path, stream)
         probe = stream.rademacher(sample.x) if self.settings.laplacian == "hutchinson" else None
         return entropic_action_matching(network, sample, self.settings.sigma, WEIGHTS[self.settings.weight], probe)
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Simulate the diffusion."""
-        from am.dynamics.sde import simulate
+    def dynamics(self, network: Potential) -> Dynamics:
+        """Follow grad s with noise."""
+        from am.dynamics.sde import Diffusion
 
-        path = simulate(network.gradient, self.settings.sigma, start, times, self.settings.sampling, generator)
-        return Prediction(path.x, None, path.nfe)
+        return Diffusion(network.gradient, self.settings.sigma, self.settings.sampling)
 
 
 METHOD = EntropicActionMatching

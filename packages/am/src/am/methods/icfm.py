@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
     from am.training.stream import Stream
 
@@ -30,7 +31,7 @@ class Settings(TrainedSettings):
     sampling: OdeSettings = OdeSettings()
 
 
-class IndependentFlowMatching(TrainedMethod):
+class IndependentFlowMatching(TrainedMethod["nn.Module"]):
     """The mean velocity of straight lines between snapshots (I-CFM: Tong et al., TMLR 2024, equations 14 and 15)."""
 
     settings_type = Settings
@@ -46,40 +47,23 @@ class IndependentFlowMatching(TrainedMethod):
 
         return ConditionalFlowMatcher(self.settings.sigma)
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh velocity network."""
         from am.potentials.velocity import build_velocity
 
-        return build_velocity(self.settings.network, marginals, generator)
+        return build_velocity(self.settings.network, path, generator)
 
-    def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, path: Any, stream: Stream) -> Loss:
         """Conditional flow matching on fresh minibatches of each interval."""
         from am.objectives.flow_matching import ConditionalPaths, flow_matching
 
-        return flow_matching(network, stream.draw(ConditionalPaths(marginals, self.matcher), boundary=False))
+        return flow_matching(network, stream.draw(ConditionalPaths(path, self.matcher), boundary=False))
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow the velocity by an ordinary differential equation; nothing is random."""
-        from am.dynamics.ode import integrate
+    def dynamics(self, network: nn.Module) -> Dynamics:
+        """Follow the velocity; nothing is random."""
+        from am.dynamics.ode import Ode
 
-        path = integrate(network, start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
-
-    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
-        """What the network gives."""
-        field: Callable[[Tensor, Tensor], Tensor] = network
-        return field
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """What the network gives."""
-        return network(time, x).detach()
+        return Ode(network, self.settings.sampling)
 
 
 METHOD = IndependentFlowMatching

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from am.dynamics.ode import Ode
     from am.marginals.marginals import Marginals
+    from am.potentials.velocity import VelocityNetwork
     from am.training.stream import Stream
 
 
@@ -34,7 +36,7 @@ class Settings(TrainedSettings):
     sampling: OdeSettings = OdeSettings()
 
 
-class TransportOde(TrainedMethod):
+class TransportOde(TrainedMethod["VelocityNetwork"]):
     """Cells of each snapshot, moved by dx = v dt, must look like the next one: Huguet et al., NeurIPS 2022, in part.
 
     Kept from MIOFlow are its three losses, exact optimal transport at the end of each interval, the energy of motion
@@ -49,16 +51,16 @@ class TransportOde(TrainedMethod):
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
     simulates: ClassVar[bool] = True
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> VelocityNetwork:
         """A fresh velocity network."""
         from am.potentials.scale import fit_scale
         from am.potentials.velocity import VelocityNetwork
 
-        network = VelocityNetwork(marginals.dimension, self.settings.network)
-        fit_scale(network, marginals, generator)
+        network = VelocityNetwork(path.dimension, self.settings.network)
+        fit_scale(network, path, generator)
         return network
 
-    def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: VelocityNetwork, path: Any, stream: Stream) -> Loss:
         """Transport, energy and density of moved cells, averaged over intervals."""
         import torch
 
@@ -67,7 +69,7 @@ class TransportOde(TrainedMethod):
         from am.objectives.transport import density_loss, transport_loss
 
         settings, spread = self.settings, network.spread
-        legs = Legs(marginals, len(stream.times()), stream.generator)
+        legs = Legs(path, len(stream.times()), stream.generator)
         velocity = legs.clocked(network)
 
         def slope(u: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -86,23 +88,11 @@ class TransportOde(TrainedMethod):
         parts = {"transport": transport, "energy": motion, "density": density}
         return loss, {name: part.detach() for name, part in parts.items()}
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow the velocity by an ordinary differential equation; nothing is random."""
-        from am.dynamics.ode import integrate
+    def dynamics(self, network: VelocityNetwork) -> Ode:
+        """Follow the velocity; nothing is random."""
+        from am.dynamics.ode import Ode
 
-        path = integrate(network, start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """What the network gives."""
-        return network(time, x).detach()
+        return Ode(network, self.settings.sampling)
 
 
 METHOD = TransportOde

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings
 from am.potentials.settings import DiffusionSettings, OTFlowSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from am.marginals.marginals import Marginals
+    from am.dynamics.sde import Diffusion
     from am.objectives.legs import Legs
+    from am.potentials import neural_sde
     from am.training.stream import Stream
 
 
@@ -33,7 +34,7 @@ class Settings(TrainedSettings):
     )
 
 
-class NeuralSde(TrainedMethod):
+class NeuralSde(TrainedMethod["neural_sde.NeuralSde"]):
     """Cells of each snapshot, moved by dx = -grad Phi dt + sigma dW, must look like the next one.
 
     The Neural SDE of Koshizuka and Sato, ICLR 2023: a Sinkhorn divergence at the end of each interval, each of which
@@ -49,17 +50,17 @@ class NeuralSde(TrainedMethod):
     needs: ClassVar[tuple[str, ...]] = ("geomloss",)
     simulates: ClassVar[bool] = True
 
-    def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Any, generator: torch.Generator) -> neural_sde.NeuralSde:
         """A fresh potential and a fresh diffusion; time is counted in mean intervals, as published."""
         from am.potentials.neural_sde import NeuralSde
         from am.potentials.scale import fit_scale
 
-        intervals = len(marginals.points) - 1
-        network = NeuralSde(marginals.dimension, self.settings.potential, self.settings.diffusion, float(intervals))
-        fit_scale(network, marginals, generator)
+        intervals = len(path.points) - 1
+        network = NeuralSde(path.dimension, self.settings.potential, self.settings.diffusion, float(intervals))
+        fit_scale(network, path, generator)
         return network
 
-    def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: neural_sde.NeuralSde, path: Any, stream: Stream) -> Loss:
         """Sinkhorn divergence of simulated cells from those of the next snapshot, and what else the method wants."""
         import torch
 
@@ -67,44 +68,30 @@ class NeuralSde(TrainedMethod):
         from am.objectives.legs import Legs
         from am.objectives.sinkhorn import sinkhorn_loss
 
-        legs = Legs(marginals, len(stream.times()), stream.generator)
+        legs = Legs(path, len(stream.times()), stream.generator)
         steps = math.ceil(self._rate(network) * float(legs.duration.max()) - 1e-3)
         clock = torch.linspace(0, 1, steps + 1)
         drift, sigma = legs.clocked(network.drift), legs.clocked(network.sigma, 0.5)
-        path = diffuse(drift, sigma, legs.start, clock, steps, stream.generator).x
+        moved = diffuse(drift, sigma, legs.start, clock, steps, stream.generator).x
         spread = network.potential.spread
         transport = legs.compare(
-            path[-1], lambda x, y: sinkhorn_loss(x / spread, y / spread, self.settings.blur)
+            moved[-1], lambda x, y: sinkhorn_loss(x / spread, y / spread, self.settings.blur)
         ).mean()
-        rest, diagnostics = self.regularise(network, legs, clock[:-1], path[:-1])
+        rest, diagnostics = self.regularise(network, legs, clock[:-1], moved[:-1])
         return transport + rest, {"transport": transport.detach(), **diagnostics}
 
-    def regularise(self, network: Any, legs: Legs, clock: Tensor, path: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def regularise(self, network: neural_sde.NeuralSde, legs: Legs, clock: Tensor, path: Tensor) -> Loss:
         """More to be minimised, on a path whose (S, n, d) points are met when the clocks of its legs show (S,)."""
         return path.new_zeros(()), {}
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Simulate the diffusion."""
-        import torch
+    def dynamics(self, network: neural_sde.NeuralSde) -> Diffusion:
+        """Follow -grad Phi with the noise that was learned."""
+        from am.dynamics.sde import Diffusion
+        from am.dynamics.settings import SdeSettings
 
-        from am.dynamics.sde import diffuse
+        return Diffusion(network.drift, network.sigma, SdeSettings(steps=self._rate(network)))
 
-        with torch.no_grad():
-            path = diffuse(network.drift, network.sigma, start, times, self._rate(network), generator)
-        return Prediction(path.x, None, path.nfe)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """The drift."""
-        return network.drift(time, x).detach()
-
-    def _rate(self, network: Any) -> int:
+    def _rate(self, network: neural_sde.NeuralSde) -> int:
         """Steps per unit of t."""
         return round(self.settings.steps * network.potential.rate)
 

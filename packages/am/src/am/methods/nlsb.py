@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, NonNegativeFloat
 
 from am.methods import neural_sde
-from am.methods.contract import check_per_interval
+from am.methods.contract import Loss, check_per_interval
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from am.objectives.legs import Legs
+    from am.potentials.neural_sde import NeuralSde
 
 
 class Settings(neural_sde.Settings):
@@ -39,12 +40,12 @@ class LagrangianSchroedingerBridge(neural_sde.NeuralSde):
     settings: Settings
     title = "NLSB"
 
-    def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Any, generator: torch.Generator) -> NeuralSde:
         """A fresh potential and a fresh diffusion."""
-        check_per_interval("nlsb", self.settings, ("alpha_action", "alpha_residual"), len(marginals.points) - 1)
-        return super().build(marginals, generator)
+        check_per_interval("nlsb", self.settings, ("alpha_action", "alpha_residual"), len(path.points) - 1)
+        return super().build(path, generator)
 
-    def regularise(self, network: Any, legs: Legs, clock: Tensor, path: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def regularise(self, network: NeuralSde, legs: Legs, clock: Tensor, path: Tensor) -> Loss:
         """Time integrals of Lagrangian and residual, weighted and averaged over intervals."""
         import torch
 

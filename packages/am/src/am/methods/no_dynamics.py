@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from am.methods.contract import Method, Prediction
+from am.methods.contract import Method
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from am.marginals.marginals import Marginals
+    from am.dynamics.dynamics import Still
 
 
-class NoDynamics(Method):
+class NoDynamics(Method[None]):
     """The starting particles, unchanged at all times: any method should do better."""
 
     title = "no dynamics"
     control = True
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: None) -> Still:
         """The start, repeated."""
-        return Prediction(start.expand(len(times), *start.shape), None, 0)
+        from am.dynamics.dynamics import Still
+
+        return Still()
 
 
 METHOD = NoDynamics

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from am.methods.contract import Method, Prediction
+from am.methods.contract import TruthMethod
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from am.dynamics.dynamics import Explicit
     from am.marginals.marginals import Marginals
 
 
-class Oracle(Method):
+class Oracle(TruthMethod):
     """Independent draws from the true marginals: no method should do better."""
 
     title = "oracle"
     control = True
-    uses_truth = True
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: Marginals) -> Explicit:
         """Fresh points at every time after the first."""
         import torch
 
-        if truth is None:
-            raise TypeError("the oracle samples from the truth and was given none")
-        fresh = [truth.sample(start.new_full((len(start),), float(t)), generator) for t in times[1:]]
-        return Prediction(torch.stack([start, *fresh]), None, 0)
+        from am.dynamics.dynamics import Explicit
+
+        def positions(start: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
+            fresh = [network.sample(start.new_full((len(start),), float(t)), generator) for t in times[1:]]
+            return torch.stack([start, *fresh])
+
+        return Explicit(positions)
 
 
 METHOD = Oracle

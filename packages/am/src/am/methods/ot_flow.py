@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeFloat
 
@@ -11,7 +11,10 @@ from am.methods import trajectorynet
 from am.potentials.settings import OTFlowSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from am.dynamics.ode import Ode
+    from am.potentials.ot_flow_potential import OTFlowPotential
 
 
 class Settings(trajectorynet.FlowSettings):
@@ -27,7 +30,7 @@ class Settings(trajectorynet.FlowSettings):
     )
 
 
-class OTFlow(trajectorynet.LikelihoodFlow):
+class OTFlow(trajectorynet.LikelihoodFlow["OTFlowPotential"]):
     r"""The most likely flow dx = -grad Phi dt through all snapshots, regularised by optimal transport.
 
     The divergence is the trace of a Hessian that is written out. Beside kinetic energy, |grad Phi|^2 / 2, it weighs the
@@ -43,13 +46,13 @@ class OTFlow(trajectorynet.LikelihoodFlow):
     title = "OT-Flow"
     costs = ("energy", "residual")
 
-    def network(self, dimension: int, rate: float) -> nn.Module:
+    def network(self, dimension: int, rate: float) -> OTFlowPotential:
         """The potential Phi."""
         from am.potentials.ot_flow_potential import OTFlowPotential
 
         return OTFlowPotential(dimension, self.settings.potential, rate)
 
-    def rates(self, network: Any, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rates(self, network: OTFlowPotential, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Velocity, its exact divergence, and energy and residual."""
         import torch
 
@@ -58,9 +61,11 @@ class OTFlow(trajectorynet.LikelihoodFlow):
         first, curvature = network.with_hessian_diagonal(time, x)
         return -first.space, -curvature.sum(-1), torch.stack(of_potential(first), -1)
 
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """-grad Phi."""
-        return -network.gradient(time, x)
+    def dynamics(self, network: OTFlowPotential) -> Ode:
+        """Follow -grad Phi; nothing is random."""
+        from am.dynamics.ode import Ode
+
+        return Ode(lambda time, x: -network.space(time, x), self.settings.sampling)
 
 
 METHOD = OTFlow

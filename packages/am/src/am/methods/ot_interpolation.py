@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from am.methods.contract import Method, Prediction
+from am.methods.contract import Method
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from am.marginals.marginals import Marginals
+    from am.dynamics.dynamics import Explicit
     from am.marginals.snapshots import SnapshotPath
 
 _SAME_TIME = 1e-6  # times come in float32
 
 
-class OptimalTransportInterpolation(Method):
+class OptimalTransportInterpolation(Method["SnapshotPath"]):
     """Displacement interpolation towards the training cells of each next snapshot; nothing is learned.
 
     x_t = (1 - u) x + u T(x), with T from an optimal plan for squared Euclidean cost between the particles and the
@@ -28,34 +29,34 @@ class OptimalTransportInterpolation(Method):
     control = True
     learns_from: ClassVar[Literal["path", "snapshots"]] = "snapshots"
 
-    def sample(
-        self,
-        network: SnapshotPath,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: SnapshotPath) -> Explicit:
         """Follow lines from snapshot to snapshot; where a particle's mass is split, one share is drawn."""
-        import torch
+        from am.dynamics.dynamics import Explicit
 
-        from am.dynamics.trajectory import check_times
-
-        check_times(times)
-        knots = network.times.tolist()
-        k = int(network.locate(times[:1] + _SAME_TIME)[0])
-        x, since = start, float(times[0])
-        target = _partners(x, network.points[k + 1], generator)
-        path = [start]
-        for time in times[1:].tolist():
-            while time > knots[k + 1] + _SAME_TIME:
-                x, since, k = target, knots[k + 1], k + 1
-                target = _partners(x, network.points[k + 1], generator)
-            path.append(torch.lerp(x, target, (time - since) / (knots[k + 1] - since)))
-        return Prediction(torch.stack(path), None, 0)
+        return Explicit(partial(_positions, network))
 
 
-def _partners(x: Tensor, cells: Tensor, generator: torch.Generator) -> Tensor:
+def _positions(snapshots: SnapshotPath, start: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
+    """Lines from (n, d) particles through snapshots, at (T,) times: (T, n, d)."""
+    import torch
+
+    from am.dynamics.trajectory import check_times
+
+    check_times(times)
+    knots = snapshots.times.tolist()
+    k = int(snapshots.locate(times[:1] + _SAME_TIME)[0])
+    x, since = start, float(times[0])
+    target = partners(x, snapshots.points[k + 1], generator)
+    path = [start]
+    for time in times[1:].tolist():
+        while time > knots[k + 1] + _SAME_TIME:
+            x, since, k = target, knots[k + 1], k + 1
+            target = partners(x, snapshots.points[k + 1], generator)
+        path.append(torch.lerp(x, target, (time - since) / (knots[k + 1] - since)))
+    return torch.stack(path)
+
+
+def partners(x: Tensor, cells: Tensor, generator: torch.Generator) -> Tensor:
     """One of (m, d) cells for each of (n, d) particles, as likely as an optimal plan joins the two: (n, d)."""
     import torch
 

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from am.dynamics.settings import SdeSettings
 from am.methods import sbcfm
-from am.methods.contract import Prediction
+from am.methods.contract import Loss
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
 
+    from am.dynamics.sde import Diffusion
     from am.marginals.marginals import Marginals
+    from am.potentials.velocity import BridgeNetwork
     from am.training.stream import Stream
 
 
@@ -42,45 +43,31 @@ class ScoreAndFlowMatching(sbcfm.SchroedingerBridgeFlowMatching):
     settings: Settings
     title = "[SF]2M"
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> BridgeNetwork:
         """Two fresh networks of the same size."""
         from am.potentials.scale import fit_scale
         from am.potentials.velocity import BridgeNetwork
 
-        network = BridgeNetwork(marginals.dimension, self.settings.network)
-        fit_scale(network, marginals, generator)
+        network = BridgeNetwork(path.dimension, self.settings.network)
+        fit_scale(network, path, generator)
         return network
 
-    def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Any, path: Any, stream: Stream) -> Loss:
         """Flow and score matching on fresh minibatches of each interval."""
         from am.objectives.flow_matching import ConditionalPaths, score_and_flow_matching
 
-        paths = ConditionalPaths(marginals, self.matcher)
+        paths = ConditionalPaths(path, self.matcher)
         sample = stream.draw(paths, boundary=False)
         return score_and_flow_matching(network, sample, paths.score_weight(sample.time))
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Simulate the diffusion, or the flow without noise."""
-        from am.dynamics.sde import simulate
+    def dynamics(self, network: Any) -> Diffusion:
+        """Follow the drift with noise, or the velocity without."""
+        from am.dynamics.sde import Diffusion
 
         solver = self.settings.sampling
-        sigma = self.settings.sigma if solver.noise else 0.0
-        path = simulate(self._drift(network), sigma, start, times, solver, generator)
-        return Prediction(path.x, None, path.nfe)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """The drift that particles have."""
-        return self._drift(network)(time, x).detach()
-
-    def _drift(self, network: Any) -> Any:
-        return network if self.settings.sampling.noise else network.velocity
+        if not solver.noise:
+            return Diffusion(network.velocity, 0.0, solver, network.velocity)
+        return Diffusion(network, self.settings.sigma, solver)
 
 
 METHOD = ScoreAndFlowMatching

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings, check_per_interval
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings, check_per_interval
 from am.potentials.settings import ConcatSquashSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from am.marginals.marginals import Marginals
+    from am.dynamics.ode import Ode
+    from am.potentials.concat_squash import ConcatSquashNetwork
+    from am.potentials.ot_flow_potential import OTFlowPotential
     from am.training.stream import Stream
+
+Flow = TypeVar("Flow", bound="ConcatSquashNetwork | OTFlowPotential")
 
 
 class FlowSettings(TrainedSettings):
@@ -37,7 +41,7 @@ class FlowSettings(TrainedSettings):
     sampling: OdeSettings = OdeSettings()
 
 
-class LikelihoodFlow(TrainedMethod):
+class LikelihoodFlow(TrainedMethod[Flow]):
     r"""A flow that starts as a Gaussian and under which the cells of all snapshots must be likely.
 
     It minimises the negative log-likelihood of cells, and weighs costs of motion between snapshots:
@@ -58,28 +62,24 @@ class LikelihoodFlow(TrainedMethod):
     """What is weighed beside likelihood; ``alpha_<name>`` of the settings is its weight."""
 
     @abstractmethod
-    def network(self, dimension: int, rate: float) -> nn.Module:
+    def network(self, dimension: int, rate: float) -> Flow:
         """A network for points of so many coordinates, where [0, 1] counts for ``rate`` units of time."""
 
     @abstractmethod
-    def rates(self, network: Any, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rates(self, network: Flow, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Velocity (n, d), its divergence (n,), and costs (n, k) in squared length per squared time."""
 
-    @abstractmethod
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """Velocity alone, detached."""
-
-    def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Any, generator: torch.Generator) -> Flow:
         """A fresh network; time is counted in mean intervals."""
         from am.potentials.scale import fit_scale
 
-        intervals = len(marginals.points) - 1
+        intervals = len(path.points) - 1
         check_per_interval(self.title, self.settings, [f"alpha_{name}" for name in self.costs], intervals)
-        network: Any = self.network(marginals.dimension, float(intervals))
-        fit_scale(network, marginals, generator)
+        network = self.network(path.dimension, float(intervals))
+        fit_scale(network, path, generator)
         return network
 
-    def loss(self, network: Any, marginals: Any, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Flow, path: Any, stream: Stream) -> Loss:
         """Negative log-likelihood of cells, in nats of their coordinates in spreads, and weighed costs.
 
         All processes that train one network draw the same cells and none has a share of them.
@@ -91,8 +91,8 @@ class LikelihoodFlow(TrainedMethod):
         from am.objectives.likelihood_chain import likelihood_chain
 
         rate, centre, spread = network.rate, network.centre, network.spread
-        share = max(2, len(stream.times()) // len(marginals.points))
-        cells = [self._blurred(network.scaled(some(x, share, stream.generator)), stream) for x in marginals.points]
+        share = max(2, len(stream.times()) // len(path.points))
+        cells = [self._blurred(network.scaled(some(x, share, stream.generator)), stream) for x in path.points]
 
         def slope(clock: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             z = state[0]
@@ -105,7 +105,7 @@ class LikelihoodFlow(TrainedMethod):
             z, integrals = (part[-1] for part in solve(slope, state, z.new_tensor([end, begin]), self.settings.solver))
             return z, -integrals
 
-        chained = likelihood_chain(cells, (rate * marginals.times).tolist(), -1.0, carry)
+        chained = likelihood_chain(cells, (rate * path.times).tolist(), -1.0, carry)
         weights = [chained.costs.new_tensor(getattr(self.settings, f"alpha_{name}")) for name in self.costs]
         weighed = [(alpha * cost).mean() for alpha, cost in zip(weights, chained.costs.T, strict=True)]
         nll = -chained.log_likelihood.mean()
@@ -121,20 +121,6 @@ class LikelihoodFlow(TrainedMethod):
             return z
         return z + size * torch.randn(z.shape, generator=stream.generator, dtype=z.dtype, device=z.device)
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow the velocity by an ordinary differential equation; nothing is random."""
-        from am.dynamics.ode import integrate
-
-        path = integrate(lambda time, x: self.velocity(network, time, x), start, times, self.settings.sampling)
-        return Prediction(path.x, None, path.nfe)
-
 
 class Settings(FlowSettings):
     """Settings of TrajectoryNet."""
@@ -142,7 +128,7 @@ class Settings(FlowSettings):
     network: ConcatSquashSettings = ConcatSquashSettings()
 
 
-class TrajectoryNet(LikelihoodFlow):
+class TrajectoryNet(LikelihoodFlow["ConcatSquashNetwork"]):
     """The most likely flow through all snapshots, at little kinetic energy |v|^2 / 2: Tong et al., ICML 2020.
 
     With the energy, its regularisation by optimal transport. Left out are the terms for density, velocity and growth
@@ -154,20 +140,22 @@ class TrajectoryNet(LikelihoodFlow):
     title = "TrajectoryNet"
     costs = ("energy",)
 
-    def network(self, dimension: int, rate: float) -> nn.Module:
+    def network(self, dimension: int, rate: float) -> ConcatSquashNetwork:
         """Layers that time opens and shifts."""
         from am.potentials.concat_squash import ConcatSquashNetwork
 
         return ConcatSquashNetwork(dimension, self.settings.network, rate)
 
-    def rates(self, network: Any, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rates(self, network: ConcatSquashNetwork, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Velocity, its exact divergence, and energy."""
         velocity, divergence = network.with_divergence(time, x)
         return velocity, divergence, velocity.square().sum(-1, keepdim=True) / 2
 
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """What the network gives."""
-        return network(time, x).detach()
+    def dynamics(self, network: ConcatSquashNetwork) -> Ode:
+        """Follow the velocity; nothing is random."""
+        from am.dynamics.ode import Ode
+
+        return Ode(network, self.settings.sampling)
 
 
 METHOD = TrajectoryNet

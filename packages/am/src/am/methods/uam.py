@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveFloat
 
 from am.dynamics.settings import OdeSettings
-from am.methods.contract import ActionMethod, ActionSettings, Prediction
+from am.methods.contract import ActionMethod, ActionSettings, Loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
+    from am.potentials.potential import Potential
     from am.training.stream import Stream
 
 
@@ -36,9 +38,10 @@ class UnbalancedActionMatching(ActionMethod):
     settings_type = Settings
     settings: Settings
     title = "uAM"
+    weighs = True
     dimensions: ClassVar[Mapping[str, tuple[float, float]]] = {"growth": (-2, 0)}
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> Potential:
         """A fresh action; errors as of all actions.
 
         Raises
@@ -50,46 +53,33 @@ class UnbalancedActionMatching(ActionMethod):
 
         from am.marginals.marginals import GrowingMarginals
 
-        grows = isinstance(marginals, GrowingMarginals) and bool(marginals.log_mass(torch.linspace(0, 1, 101)).any())
+        grows = isinstance(path, GrowingMarginals) and bool(path.log_mass(torch.linspace(0, 1, 101)).any())
         if grows and self.settings.estimator == "conditional":
             raise ValueError("'estimator: conditional' knows no masses; use 'marginal', or equal masses")
-        return super().build(marginals, generator)
+        return super().build(path, generator)
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: Potential, path: Marginals, stream: Stream) -> Loss:
         """The unbalanced objective on fresh points."""
         from am.marginals.marginals import GrowingMarginals
         from am.objectives.path import WEIGHTS
         from am.objectives.unbalanced import unbalanced_action_matching
 
         weight = WEIGHTS[self.settings.weight]
-        if isinstance(marginals, GrowingMarginals):
-            weight = weight.of_mass(marginals.log_mass)
-        return unbalanced_action_matching(network, self.draw(network, marginals, stream), self.settings.growth, weight)
+        if isinstance(path, GrowingMarginals):
+            weight = weight.of_mass(path.log_mass)
+        return unbalanced_action_matching(network, self.draw(network, path, stream), self.settings.growth, weight)
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
+    def dynamics(self, network: Potential) -> Dynamics:
         """Follow dx = grad s dt, d log w = lambda s dt."""
-        from am.dynamics.weighted import integrate_weighted
+        from am.dynamics.weighted import WeightedOde
 
-        def field(time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        rate = self.settings.growth
+
+        def both(time: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             derivatives = network.derivatives(time, x)
-            return derivatives.space, self.settings.growth * derivatives.value
+            return derivatives.space, rate * derivatives.value
 
-        path = integrate_weighted(field, start, times, self.settings.sampling)
-        return Prediction(path.x, path.log_weight, path.nfe)
-
-    def growth_rate(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """The action itself, times lambda."""
-        import torch
-
-        with torch.no_grad():
-            return self.settings.growth * network(time, x)
+        return WeightedOde(network.space, lambda time, x: rate * network(time, x), self.settings.sampling, both)
 
 
 METHOD = UnbalancedActionMatching

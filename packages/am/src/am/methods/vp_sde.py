@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from am.dynamics.settings import OdeSettings
-from am.methods.contract import Prediction, TrainedMethod, TrainedSettings
+from am.dynamics.settings import OdeSettings, SdeSettings
+from am.methods.contract import Loss, TrainedMethod, TrainedSettings
 from am.potentials.settings import VelocitySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
     from torch import Tensor, nn
 
+    from am.dynamics.dynamics import Dynamics
     from am.marginals.marginals import Marginals
     from am.marginals.vp import VarianceSchedule
     from am.training.stream import Stream
@@ -40,7 +39,7 @@ class Settings(TrainedSettings):
     sampling: Sampling = Sampling()
 
 
-class VpSde(TrainedMethod):
+class VpSde(TrainedMethod["nn.Module"]):
     """A network that tells the noise in noised data, and the diffusion that takes it out.
 
     VP-SDE: Song et al., ICLR 2021, equations 6, 13 and 32; the loss is that of Ho et al. 2020, unweighted. It
@@ -58,64 +57,46 @@ class VpSde(TrainedMethod):
 
         return VarianceSchedule(self.settings.beta_min, self.settings.beta_max)
 
-    def build(self, marginals: Marginals, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Marginals, generator: torch.Generator) -> nn.Module:
         """A fresh network for the noise in a point."""
         from am.potentials.velocity import build_velocity
 
-        return build_velocity(self.settings.network, marginals, generator)
+        return build_velocity(self.settings.network, path, generator)
 
-    def loss(self, network: Any, marginals: Marginals, stream: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, path: Marginals, stream: Stream) -> Loss:
         """Squared error of the noise in freshly noised data."""
         from dataclasses import replace
 
         from am.objectives.denoising_score_matching import NoisedData, denoising_score_matching
 
-        path = NoisedData(marginals, self.schedule, self.settings.youngest)
-        sample = stream.draw(path, boundary=False)
+        noised = NoisedData(path, self.schedule, self.settings.youngest)
+        sample = stream.draw(noised, boundary=False)
         x, noise = sample.x.chunk(2, -1)
-        scale = self.schedule.scale(path.age(sample.time))
+        scale = self.schedule.scale(noised.age(sample.time))
         return denoising_score_matching(
             lambda time, x: -network(time, x) / scale[:, None], replace(sample, x=x), noise, scale
         )
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Follow the probability flow, or the diffusion in reversed time."""
-        from am.dynamics.ode import integrate
-        from am.dynamics.sde import diffuse
+    def dynamics(self, network: nn.Module) -> Dynamics:
+        """The probability flow, which has the law of the diffusion where the score is true, or the diffusion."""
+        from am.dynamics.ode import Ode
+        from am.dynamics.sde import Diffusion
+
+        def flow(time: Tensor, x: Tensor) -> Tensor:
+            return self._drift(network, time, x, 0.5)
+
+        def drift(time: Tensor, x: Tensor) -> Tensor:
+            return self._drift(network, time, x, 1.0)
+
+        def noise(time: Tensor, x: Tensor) -> Tensor:
+            return self.schedule.beta(1 - time).sqrt()[:, None].expand_as(x)
 
         solver = self.settings.sampling
         if solver.dynamics == "flow":
-            path = integrate(lambda time, x: self._drift(network, time, x, 0.5), start, times, solver)
-        else:
-            import torch
+            return Ode(flow, solver)
+        return Diffusion(drift, noise, SdeSettings(steps=solver.diffusion_steps), flow)
 
-            with torch.no_grad():
-                path = diffuse(
-                    lambda time, x: self._drift(network, time, x, 1.0),
-                    lambda time, x: self.schedule.beta(1 - time).sqrt()[:, None].expand_as(x),
-                    start,
-                    times,
-                    solver.diffusion_steps,
-                    generator,
-                )
-        return Prediction(path.x, None, path.nfe)
-
-    def velocity(self, network: Any, time: Tensor, x: Tensor) -> Tensor:
-        """The velocity of the probability flow."""
-        return self._drift(network, time, x, 0.5).detach()
-
-    def flow(self, network: Any) -> Callable[[Tensor, Tensor], Tensor]:
-        """The probability flow, which has the law of the diffusion too where the score is true."""
-        return lambda time, x: self._drift(network, time, x, 0.5)
-
-    def _drift(self, network: Any, time: Tensor, x: Tensor, share: float) -> Tensor:
+    def _drift(self, network: nn.Module, time: Tensor, x: Tensor, share: float) -> Tensor:
         """What follows from the score, per unit of t, in which age runs backwards: beta (x / 2 + share * score)."""
         age = (1 - time).clamp(min=self.settings.youngest)[:, None]
         score = -network(time, x) / self.schedule.scale(age)

@@ -12,9 +12,10 @@ from am.training.settings import SaddleSettings
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from am.objectives.path import PathSample
+    from am.potentials.interpolant import LagrangianFlow
+    from am.potentials.potential import Potential
     from am.training.stream import Stream
 
 
@@ -51,7 +52,7 @@ class WassersteinLagrangianFlow(ActionMethod):
         """Lambda of the masses of curves; 0 where they have none."""
         return 0.0
 
-    def build(self, marginals: Any, generator: torch.Generator) -> nn.Module:
+    def build(self, path: Any, generator: torch.Generator) -> LagrangianFlow:
         """A fresh action, and an interpolant that does not bend its curves yet.
 
         Raises
@@ -59,27 +60,26 @@ class WassersteinLagrangianFlow(ActionMethod):
         ConfigError
             The conditional estimate is asked for.
         """
+        from am.potentials.build import build_potential
         from am.potentials.interpolant import Interpolant, LagrangianFlow
-        from am.potentials.potential import build_potential
         from am.potentials.scale import fit_scale
 
         if self.settings.estimator == "conditional":
             raise ConfigError("Lagrangian flows have no 'estimator: conditional'; use 'marginal'")
-        action = build_potential(self.settings.potential, marginals, generator)
-        intervals = len(marginals.points) - 1
-        interpolant = Interpolant(
-            marginals.dimension, intervals, self.settings.interpolant, self.noise, self.mass_growth
-        )
-        fit_scale(interpolant, marginals, generator)
+        action = build_potential(self.settings.potential, path, generator)
+        intervals = len(path.points) - 1
+        interpolant = Interpolant(path.dimension, intervals, self.settings.interpolant, self.noise, self.mass_growth)
+        fit_scale(interpolant, path, generator)
         return LagrangianFlow(action, interpolant)
 
-    def draw(self, network: Any, marginals: Any, stream: Stream) -> PathSample:
+    def draw(self, network: Potential, path: Any, stream: Stream) -> PathSample:
         """Points of the path as it is now, through which gradients come back to it with their sign turned."""
         from dataclasses import replace
 
-        from am.potentials.interpolant import OpposedPath
+        from am.potentials.interpolant import LagrangianFlow, OpposedPath
 
-        drawn = stream.draw(OpposedPath(network.interpolant, marginals))
+        assert isinstance(network, LagrangianFlow)  # noqa: S101  (for type checkers)
+        drawn = stream.draw(OpposedPath(network.interpolant, path))
         x, start, end = (rows[:, :-1] for rows in (drawn.x, drawn.start, drawn.end))
         return replace(drawn, x=x, start=start, end=end, mass=drawn.x[:, -1] if self.mass_growth else None)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from am.marginals.snapshots import SnapshotPath
 from am.objectives.path import PathSample
-from am.potentials.velocity import BridgeNetwork, VelocityNetwork
+from am.potentials.velocity import BridgeNetwork
 
 Matcher = Callable[[float], Any]
 """Duration of an interval -> the matcher of torchcfm that works on it, for which it lasts from 0 to 1."""
@@ -65,7 +65,7 @@ class ConditionalPaths:
             yield k, float(self.snapshots.times[k + 1] - self.snapshots.times[k])
 
 
-def flow_matching(network: VelocityNetwork, sample: PathSample) -> tuple[Tensor, dict[str, Tensor]]:
+def flow_matching(network: nn.Module, sample: PathSample) -> tuple[Tensor, dict[str, Tensor]]:
     """Conditional flow matching, E |v_t(x) - u_t(x | z)|^2, on points of :class:`ConditionalPaths`.
 
     Source: Lipman et al., ICLR 2023, equation 9; between snapshots, Tong et al., TMLR 2024, section 3.

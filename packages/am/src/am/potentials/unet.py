@@ -1,4 +1,4 @@
-"""The U-Net of image models, as torchcfm ships it, on images that are flat vectors."""
+"""The U-Net of image models, as torchcfm ships it, on images that are flat vectors, and the action that it makes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from am.extras import brought_by
 from am.marginals.marginals import Marginals
+from am.potentials.potential import Potential
 from am.potentials.settings import UNetSettings
 
 
@@ -48,6 +49,19 @@ class UNet(nn.Module):
         _, height, width = self.shape
         # Time as it is, not in thousandths: the derivative of an action in time must stay of order one.
         return self.network(time, x.view(len(x), -1, height, width)).flatten(1)
+
+
+class ImagePotential(Potential):
+    """The published action for images, s_t(x) = x . U(t, x), U a :class:`UNet`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """s_t(x): (n,), (n, d) -> (n,)."""
+        image = self.network(time, x)
+        return (x[:, : image.shape[1]] * image).sum(-1)
 
 
 def build_unet(settings: UNetSettings, marginals: Marginals) -> UNet:

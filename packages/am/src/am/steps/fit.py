@@ -6,28 +6,23 @@ import json
 import logging
 import shutil
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
+from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell
+from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
+from am.data.cell_files import read_columns
 from am.data.samples import Samples
 from am.data.snapshots import DataError
-from am.data.time_course import Floats, Points, TimeCourse, annotate
+from am.data.time_course import Points, annotate
 from am.dynamics.trajectory import DynamicsError
-from am.dynamics.weighted import self_normalised
-from am.marginals.snapshots import SnapshotPath
-from am.marginals.units import Units
-from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
-from am.metrics.fields import cosines
-from am.randomness import derive_seed, generator
 from am.results.figures.saving import save_figure
 from am.results.figures.trajectories import trajectories
 from am.results.files import atomic
@@ -45,11 +40,9 @@ from am.results.provenance import (
 from am.runs import step_digest
 from am.steps.fit_folder import RECORD, SETTINGS, FitFolder
 from am.steps.fit_inputs import Inputs, Part
-from am.steps.fit_quality import Interval, Weights, failures, intervals, summary, table, too_few
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch
-from am.training.loop import Trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +50,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUALITY = "quality.csv"
-_STEP = 0.01
-"""Of t, over which velocities are measured of methods that do not tell them as a field."""
-_REPEATS = 64
-_LINES = 100
-_CHUNK = 20_000
-"""Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +159,7 @@ def _record(
         device=device_name(fabric.device),
         seed=inputs.seed,
         started=started,
-        train_seconds=sum(model.seconds for one in done for model in one.models.values()),
+        train_seconds=sum(model.seconds for one in done for model in one.dynamics.models.values()),
         sample_seconds=sum(one.seconds for one in done),
         nfe=sum(one.cells.nfe for one in done),
         peak_memory_bytes=peak_memory(),
@@ -227,283 +214,103 @@ class _Run:
     part: Part
     folder: Path
     about: dict[str, Any]
-    learner: TrainedMethod
-    units: Units
-    path: SnapshotPath
-    key: str
+    population: Population
+    held_out: float
+    replicates: Sequence[Any] | None
+    """(n,) values that are held out as wholes."""
     digest: str
     """Of all that weights depend on."""
 
     @classmethod
     def of(cls, part: Part, inputs: Inputs, out: Path, code: str) -> _Run:
-        units, about = Units.of(part.course), inputs.about(part)
-        if (warning := units.warning(part.course)) is not None:
+        about, key = inputs.about(part), f"fit/{inputs.method}/{inputs.seed}"
+        population = Population.of(part.course, inputs.learner, key, inputs.masses, inputs.coupling, inputs.relaxation)
+        if (warning := population.units.warning(part.course)) is not None:
             log.warning("%s: %s", inputs.source, warning)
-        joined = units.path(part.course, inputs.masses)
-        path = SnapshotPath(
-            joined.points,
-            joined.times.tolist(),
-            inputs.coupling or "optimal",
-            relaxation=1.0 if inputs.relaxation is None else inputs.relaxation,
-            masses=joined.masses,
-        )
-        key = f"fit/{inputs.method}/{inputs.seed}"
+        replicates = None
+        if inputs.replicate_key is not None:
+            column = read_columns(inputs.source, [inputs.replicate_key])[inputs.replicate_key]
+            replicates = (column if part.rows is None else column[part.rows]).tolist()
         trained_by = {**about, "settings": inputs.learner.settings.model_dump(mode="json", exclude={"sampling"})}
         state = digest([trained_by, code, inputs.sha256])
-        return cls(part, out / part.folder, about, inputs.learner, units, path, key, state)
-
-    @property
-    def turned(self) -> bool:
-        """Whether cells run backwards along the same field."""
-        return isinstance(self.learner, ActionMethod) and self.learner.reversible
+        return cls(part, out / part.folder, about, population, inputs.held_out, replicates, state)
 
     @property
     def targets(self) -> set[Path]:
         """All files that will lie in its folder."""
         figures = [self.folder / f"trajectories.{suffix}" for suffix in ("pdf", "png")]
-        models = [f"{kind}{end}" for end in self._ends for kind in ("model", "training")]
+        ends = ("",) if is_turned(self.population.learner) else ("", "_backward")
+        models = [f"{kind}{end}" for end in ends for kind in ("model", "training")]
         names = [f"{name}.{'safetensors' if name.startswith('model') else 'csv'}" for name in models]
         own = [self.folder / name for name in (*names, SETTINGS, RECORD, QUALITY)]
         return {*figures, *map(sidecar, figures), *own}
 
-    @property
-    def _ends(self) -> tuple[str, ...]:
-        return ("",) if self.turned else ("", "_backward")
-
     def told(self) -> dict[str, Any]:
         """For a file of settings."""
-        return {**self.about, "units": self.units.plain(self.about["settings"], self.learner.dimensions)}
+        units = self.population.units.plain(self.about["settings"], self.population.learner.dimensions)
+        return {**self.about, "units": units}
 
     def done(self, state: Path, fabric: Fabric, checkpoint_seconds: float) -> _Done:
         """Train, and move every cell."""
         if self.part.name is not None:
             log.info("%s: %d cells", self.part.name, len(self.part.course.x))
-        fitting = _Fitting(self.learner, fabric, state, self.digest, checkpoint_seconds)
-        network, trained = fitting.train(self.path, self.key)
-        models = {"": trained}
-        if self.turned:
-            backward: Any = network.reversed()
-        else:  # learned from the course run backwards
-            backward, models["_backward"] = fitting.train(_backwards(self.path), f"{self.key}/backward")
-        begun, course, key = clock.monotonic(), self.part.course, self.key
+
+        def learn(population: Population, folder: str) -> Dynamics:
+            return population.learn(fabric, state / self.digest[:16] / folder, self.digest, checkpoint_seconds)
+
+        quality = measured(self.population, self.held_out, self.replicates, learn)
+        dynamics = learn(self.population, "all")
+        begun = clock.monotonic()
         with arithmetic():
-            absolute = self.path.masses is not None
-            cells = _cells(self.learner, network, backward, course, self.units, absolute, key, fabric.device)
-            moments, lines, weights = _lines(self.learner, network, self.path, key, fabric.device)
-            quality = intervals(
-                lambda x, begin, end: _push(self.learner, network, x, [begin, end], f"{key}/quality"),
-                self.path.points,
-                self.path.times.tolist(),
-                course.times.tolist(),
-                self.units.spread,
-                key,
-                fabric.device,
-            )
-        if course.velocity is not None:
-            found, measured = map(torch.from_numpy, (cells.obsm["X_am_velocity"], course.velocity))
-            cells.obs["am_velocity_cosine"] = cosines(found, measured).numpy()
-        return _Done(models, cells, moments, lines, weights, quality, clock.monotonic() - begun)
+            cells, paths = tell(self.population, dynamics), lines(self.population, dynamics)
+            if not quality:
+                quality = judged(self.population, dynamics)
+        return _Done(dynamics, cells, paths, quality, clock.monotonic() - begun)
 
     def write(self, done: _Done, inputs: Inputs, code: str) -> list[Path]:
         """Write figure, weights and losses."""
-        course, units = self.part.course, self.units
+        course, units, title = self.part.course, self.population.units, self.population.learner.title
         figure = trajectories(
             Samples(course.x.astype(np.float32, copy=False), course.time),
             [
                 (
-                    self.learner.title if self.part.name is None else f"{self.learner.title}, {self.part.name}",
-                    [(units.clock.user(done.moments), units.positions(done.lines))],
+                    title if self.part.name is None else f"{title}, {self.part.name}",
+                    [(units.clock.user(done.lines.moments), units.positions(done.lines.x))],
                 )
             ],
             [f"{course.basis.removeprefix('X_')} {i + 1}" for i in range(course.x.shape[1])],
             time=f"{inputs.time_key} ({inputs.unit})" if inputs.unit else inputs.time_key,
-            weights=done.weights,
+            weights=done.lines.weights,
         )
         asked = Asked(file=named(self.folder / SETTINGS), keys=list(self.about), sha256=digest(self.about))
         made_of = origin([inputs.source], code, ["fit", f"am.methods.{inputs.method}"], [asked])
         written = [self.folder / f"trajectories.{suffix}" for suffix in ("pdf", "png")]
         for file in written:
             save_figure(figure, file, made_of)
-        for end, model in done.models.items():
+        for end, model in done.dynamics.models.items():
             with atomic(self.folder / f"training{end}.csv") as temporary:
                 shutil.copyfile(model.log, temporary)
-            about = {"run": self.key, "method": inputs.method}
+            about = {"run": self.population.key, "method": inputs.method}
             write_tensors(self.folder / f"model{end}.safetensors", model.weights, about)
             written += [self.folder / f"model{end}.safetensors", self.folder / f"training{end}.csv"]
         return written
 
     def words(self, done: _Done, time_key: str) -> list[str]:
-        """What not to trust."""
+        """How far to believe it."""
         group = "" if self.part.name is None else f"{self.part.name}: "
         remedy = (
             "a smaller 'growth' in --settings moves more" if "growth" in self.about["settings"] else "take few of them"
         )
-        found = [failures(done.quality, time_key), too_few([*done.cells.weights], remedy, time_key)]
-        return [f"{group}{sentence}" for sentence in found if sentence]
+        weights = too_few(done.cells.weights, remedy, time_key)
+        return [f"{group}{sentence}" for sentence in (*verdicts(done.quality, time_key), weights) if sentence]
 
 
 @dataclass(frozen=True)
 class _Done:
     """What training and moving cells gave."""
 
-    models: dict[str, Trained]
-    """By the ends of their files' names."""
-    cells: _Cells
-    moments: Floats
-    """(T,) learning times."""
-    lines: Tensor
-    """(T, n, d) positions of a few cells at them."""
-    weights: Floats | None
-    """(n,) of those cells at the end, of mean one."""
+    dynamics: Dynamics
+    cells: Told
+    lines: Lines
     quality: list[Interval]
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Fitting:
-    """All that training two networks shares."""
-
-    learner: TrainedMethod
-    fabric: Fabric
-    state: Path
-    digest: str
-    """Of all that weights depend on."""
-    checkpoint_seconds: float
-
-    def train(self, path: SnapshotPath, key: str) -> tuple[Any, Trained]:
-        """The network with its averaged weights, on the device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(key, "weights"))
-            network = self.learner.build(path, generator(key, "build"))
-        trained = self.learner.train(
-            network,
-            path,
-            key=key,
-            state=self.state / self.digest[:16] / digest(key)[:16],
-            digest=self.digest,
-            fabric=self.fabric,
-            checkpoint_seconds=self.checkpoint_seconds,
-        )
-        network.load_state_dict(trained.weights)
-        return network, trained
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """What is told of every cell, by the names of columns and embeddings."""
-
-    obs: dict[str, Points]
-    obsm: dict[str, Points]
-    weights: list[Weights]
-    """How much the weights of predictions are worth."""
-    nfe: int
-
-
-def _backwards(path: SnapshotPath) -> SnapshotPath:
-    times = (1 - path.times.flip(0)).tolist()
-    masses = None if path.masses is None else path.masses[::-1]
-    return SnapshotPath(path.points[::-1], times, path.coupling, path.smoothing, path.relaxation, masses)
-
-
-def _cells(
-    learner: TrainedMethod,
-    network: Any,
-    backward: Any,
-    course: TimeCourse,
-    units: Units,
-    absolute: bool,
-    key: str,
-    device: torch.device,
-) -> _Cells:
-    """Velocity and growth rate of each cell at its own time; where it is at the last time and at the first.
-
-    Unless growth is ``absolute``, rates have mean zero and weights mean one at each time.
-    """
-    wide: dict[str, Floats] = {}
-    weights: list[Weights] = []
-    nfe = 0
-    first, last = course.times[[0, -1]].tolist()
-
-    def put(name: str, rows: Any, values: Floats) -> None:
-        wide.setdefault(name, np.zeros((len(course.x), *values.shape[1:])))[rows] = values
-
-    for moment in course.times.tolist():
-        rows = course.time == moment
-        x = units.seen(course, moment).to(device)
-        t = float(units.clock.learning(moment))
-        put("X_am_velocity", rows, units.velocities(_velocity(learner, network, t, x, key), moment))
-        growth = _field(learner.growth_rate, network, t, x)
-        if growth is not None:
-            put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))
-        for direction, net, begin in (("forward", network, t), ("backward", backward, 1 - t)):
-            moved = (
-                _push(learner, net, x, [begin, 1.0], f"{key}/{direction}")
-                if begin < 1
-                else Prediction(x[None], None, 0)
-            )
-            nfe += moved.nfe
-            put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
-            if growth is not None:
-                log_weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
-                weights.append(Weights.of(moment, last if direction == "forward" else first, log_weight))
-                weight = (log_weight if absolute else self_normalised(log_weight)).exp()
-                put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
-    parts = {name: _narrow(values) for name, values in wide.items()}
-    obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
-    return _Cells({name: values for name, values in parts.items() if name not in obsm}, obsm, weights, nfe)
-
-
-def _narrow(values: Floats) -> Points:
-    """In single precision, unless numbers are too large for it."""
-    holds = np.abs(values).max(initial=0) <= np.finfo(np.float32).max
-    return values.astype(np.float32) if holds else values
-
-
-def _push(learner: Method, network: Any, x: Tensor, times: list[float], key: str) -> Prediction:
-    """Move (n, d) particles in chunks."""
-    rng, moments = generator(key, "sample", times[0], device=x.device), torch.tensor(times, device=x.device)
-    parts = [learner.sample(network, chunk, moments, rng) for chunk in x.split(_CHUNK)]
-    weights = [part.log_weight for part in parts if part.log_weight is not None]
-    return Prediction(
-        torch.cat([part.x for part in parts], 1),
-        torch.cat(weights, 1) if weights else None,
-        max(part.nfe for part in parts),
-    )
-
-
-def _field(field: Callable[[Any, Tensor, Tensor], Tensor | None], network: Any, t: float, x: Tensor) -> Tensor | None:
-    """A field at one time and all of (n, d) points, in chunks; None where the method does not know it."""
-    parts = [field(network, chunk.new_full((len(chunk),), t), chunk) for chunk in x.split(_CHUNK)]
-    known = [part for part in parts if part is not None]
-    return torch.cat(known) if known else None
-
-
-def _velocity(learner: TrainedMethod, network: Any, t: float, x: Tensor, key: str) -> Tensor:
-    """Mean velocity at one time: what the method tells, or how far it moves particles in a short step."""
-    field = _field(learner.velocity, network, t, x)
-    if field is not None:
-        return field
-    begin = min(t, 1 - _STEP)
-
-    def once(repeat: int) -> Tensor:
-        return (_push(learner, network, x, [begin, begin + _STEP], f"{key}/{repeat}").x[1] - x) / _STEP
-
-    first = once(0)
-    if torch.equal(first, once(1)):  # nothing is random
-        return first
-    return torch.stack([first, *(once(repeat) for repeat in range(1, _REPEATS))]).mean(0)
-
-
-def _lines(
-    learner: TrainedMethod, network: Any, path: SnapshotPath, key: str, device: torch.device
-) -> tuple[Floats, Tensor, Floats | None]:
-    """A few cells of the first snapshot on their way to the last, and their weights there.
-
-    (T,) times, (T, n, d) positions, and (n,) weights of mean one, None without.
-    """
-    cells = path.points[0]
-    chosen = torch.randperm(len(cells), generator=generator(key, "lines"))[:_LINES]
-    moments = np.linspace(0, 1, 51)
-    moved = _push(learner, network, cells[chosen].to(device), moments.tolist(), f"{key}/lines")
-    weights = None if moved.log_weight is None else self_normalised(moved.log_weight[-1]).exp().cpu().double().numpy()
-    return moments, moved.x, weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +10,17 @@ from urllib.parse import quote
 
 import numpy as np
 
-from am import plugins
-from am.config import ConfigError, merge, read_yaml
+from am.cells.learners import joined, learner, named
+from am.config import ConfigError, read_yaml
 from am.data.choice import Rows, choose, groups, populations
 from am.data.snapshots import DataError
 from am.data.time_course import TimeCourse, read_cell_times, read_time_course
 from am.data.times import Times
-from am.extras import require_packages
-from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.results.provenance import file_sha256
-from am.runs import build_method
 
 if TYPE_CHECKING:
     from am.marginals.snapshots import Coupling, Masses
-
-_OWN: dict[str, dict[str, Any]] = {
-    "uam": {"growth": 0.05},
-    "uam_closed": {"growth": 0.05},
-    "eam": {"sigma": 0.1},
-    "eam_closed": {"sigma": 0.1},
-}
-"""Settings of methods that suit cells in units of their spread and of learning time, which the library's do not."""
-_OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced", "uam_closed": "unbalanced"}
-"""Of methods that explain growth: a plan that moves all mass leaves none to explain."""
+    from am.methods.contract import TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,7 @@ class Inputs:
     source: Path
     sha256: str
     """Of the source when it was read."""
-    learner: TrainedMethod
+    learner: TrainedMethod[Any]
     method: str
     seed: int
     time_key: str
@@ -65,6 +52,10 @@ class Inputs:
     """None for methods that join cells of two snapshots by themselves."""
     relaxation: float | None
     """None unless the coupling is unbalanced."""
+    held_out: float
+    """Share of the cells of each time that quality is measured on."""
+    replicate_key: str | None
+    """Column of ``obs`` whose values are held out as wholes."""
     where: Mapping[str, str]
     group_key: str | None
     parts: Sequence[Part]
@@ -97,6 +88,8 @@ class Inputs:
             "masses": self.masses if isinstance(self.masses, str) else list(self.masses),
             "coupling": self.coupling,
             "relaxation": self.relaxation,
+            "held_out": self.held_out,
+            "replicate_key": self.replicate_key,
             "where": [f"{column}={values}" for column, values in where.items()],
         }
         if part is None and self.group_key is not None:
@@ -127,6 +120,8 @@ def read_inputs(
     masses: Masses = "equal",
     coupling: Coupling | None = None,
     relaxation: float | None = None,
+    held_out: float = 0.2,
+    replicate_key: str | None = None,
     where: Sequence[str] = (),
     group_key: str | None = None,
     settings: Path | None = None,
@@ -139,6 +134,8 @@ def read_inputs(
         How much there is at each time: with ``counts`` of cells, or numbers, growth rates and weights are absolute.
     coupling, relaxation
         Of neighbouring snapshots, as in :class:`am.marginals.snapshots.SnapshotPath`; the method's own when None.
+    held_out, replicate_key
+        Cells that quality is measured on, as in :func:`am.fit`.
     where
         Each ``column=value``, or several values with commas between them: cells that all of these hold for.
     group_key
@@ -152,12 +149,9 @@ def read_inputs(
         The cells do not make a time course, or none is chosen.
     """
     own = {} if settings is None else read_yaml(settings)
-    learner = _learner(method, own, settings, iterations)
-    if masses != "equal" and not learner.weighs:
-        raise ConfigError(f"the method '{method}' weighs no cells and cannot use masses; uam does")
-    joined, cost = _coupling(method, learner, coupling, relaxation)
-    if getattr(learner.settings, "estimator", None) == "conditional" and masses != "equal":
-        raise ConfigError("estimator: conditional knows no masses; use 'marginal', or equal masses")
+    method = named(method, masses)
+    learned = learner(method, own, masses, iterations, str(settings or "settings"))
+    joining, cost = joined(method, learned, coupling, relaxation)
     conditions = _conditions(where)
     if group_key is not None and group_key in conditions and "," not in conditions[group_key]:
         raise ConfigError(f"--group-key {group_key}: --where leaves one group of it; take one of both away")
@@ -195,58 +189,22 @@ def read_inputs(
             f"--where {column}=VALUE one alone"
         )
     return Inputs(
-        source, sha256, learner, method, seed, time_key, masses, joined, cost, conditions, group_key, parts, hint
+        source,
+        sha256,
+        learned,
+        method,
+        seed,
+        time_key,
+        masses,
+        joining,
+        cost,
+        held_out,
+        replicate_key,
+        conditions,
+        group_key,
+        parts,
+        hint,
     )
-
-
-def _learner(name: str, given: dict[str, Any], settings: Path | None, iterations: int | None) -> TrainedMethod:
-    """The method with its settings; it must learn from snapshots, and have something to learn."""
-    given = merge(_OWN.get(name, {}), given)
-    if name in plugins.names("am.methods") and not _is_fitted(name):
-        able = filter(_is_fitted, plugins.names("am.methods"))
-        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
-    if iterations is not None:
-        if name in plugins.names("am.methods") and not _is_iterated(name):
-            raise ConfigError(f"the method '{name}' is one solve, without the steps that --iterations would count")
-        given = merge(given, {"training": {"iterations": iterations}})
-    method = build_method(name, given, str(settings or "settings"))
-    assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
-    require_packages(f"the method '{name}'", *method.needs)
-    return method
-
-
-def _is_fitted(name: str) -> bool:
-    kind: type[Method] = plugins.load("am.methods", name).METHOD
-    return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
-
-
-def _is_iterated(name: str) -> bool:
-    return "training" in plugins.load("am.methods", name).METHOD.settings_type.model_fields
-
-
-def _coupling(
-    name: str, learner: TrainedMethod, coupling: Coupling | None, relaxation: float | None
-) -> tuple[Coupling | None, float | None]:
-    """How snapshots are joined, and what it costs to make or lose mass."""
-    if relaxation is not None and not 0 < relaxation < math.inf:
-        raise ConfigError(f"--relaxation {relaxation:g}: it must be a positive number; 1 is the default")
-    if learner.learns_from == "snapshots":
-        if coupling is not None or relaxation is not None:
-            option = "--coupling" if coupling is not None else "--relaxation"
-            raise ConfigError(f"the method '{name}' joins cells by itself and cannot use {option}; am, eam, uam do")
-        return None, None
-    conditional = getattr(learner.settings, "estimator", None) == "conditional"
-    if coupling is None:
-        coupling = "optimal" if conditional else _OWN_COUPLING.get(name, "optimal")
-    if coupling == "unbalanced" and conditional:
-        raise ConfigError("--coupling unbalanced needs 'estimator: marginal': points that come and go have no velocity")
-    if coupling != "unbalanced":
-        if relaxation is not None:
-            raise ConfigError(
-                f"--relaxation is of an unbalanced coupling, and this one is {coupling}; give --coupling unbalanced"
-            )
-        return coupling, None
-    return coupling, 1.0 if relaxation is None else relaxation
 
 
 def _conditions(where: Sequence[str]) -> dict[str, str]:

@@ -18,33 +18,25 @@ METHOD = '''"""NAME: what it is, and the paper that it comes from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from am.methods.contract import Method, Prediction
+from am.methods.contract import Method
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from am.marginals.marginals import Marginals
+    from am.dynamics.dynamics import Dynamics
 
 
-class CLASS(Method):
+class CLASS(Method[None]):
     """Particles that stand still: write the method here, with the number of its equation."""
 
     title = "NAME"
     control = True  # it bounds the others: take this line away when it does more
 
-    def sample(
-        self,
-        network: Any,
-        start: Tensor,
-        times: Tensor,
-        generator: torch.Generator,
-        truth: Marginals | None = None,
-    ) -> Prediction:
-        """Where the particles are at each time."""
-        return Prediction(start.expand(len(times), *start.shape), None, 0)
+    def dynamics(self, network: None) -> Dynamics:
+        """How particles move: say, am.dynamics.ode.Ode with the field that they follow."""
+        from am.dynamics.dynamics import Still
+
+        return Still()
 
 
 METHOD = CLASS

@@ -19,8 +19,7 @@ from am.data.samples import Samples, write_samples
 from am.data.snapshots import read_snapshots
 from am.dynamics.likelihood import log_likelihood
 from am.dynamics.settings import OdeSettings
-from am.marginals.marginals import Marginals
-from am.methods.contract import Method, Prediction, TrainedMethod
+from am.methods.contract import Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import generator
 from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
 from am.runs import RunConfig, read_run
@@ -78,7 +77,7 @@ class Sampler:
 
     def __init__(self, run: RunConfig, data: Path, seed: int, device: torch.device, where: str) -> None:
         self.run, self.seed, self.device = run, seed, device
-        self.method: Method = run.build_method(where)
+        self.method: Method[Any] = run.build_method(where)
         dataset = run.build_dataset(where)
         points = read_snapshots(data)
         self._legs = [
@@ -88,13 +87,14 @@ class Sampler:
         self._points, self._fields_known = points, dataset.fields_known
         self._dataset = dataset
         self._wrapped = dataset.wrapped
-        self._truth: Marginals | None = dataset.truth(data) if self.method.uses_truth else None
         self.network: Any = None
         if isinstance(self.method, TrainedMethod):
             path = run.learned_path(dataset, data)
             self.network = self.method.build(path, generator(run.key(seed), "build")).to(device).eval()
         elif self.method.learns_from == "snapshots":
             self.network = dataset.snapshots(data)
+        elif isinstance(self.method, TruthMethod):
+            self.network = dataset.truth(data)
 
     def load(self, weights: dict[str, torch.Tensor], where: str) -> None:
         """Put weights into the network.
@@ -132,7 +132,7 @@ class Sampler:
                 raise ConfigError(f"{self.run.key(self.seed)}: {n} particles asked for, the data start {len(x)}")
             times = torch.tensor([start, *later], device=self.device)
             with arithmetic():
-                parts.append(self.method.sample(self.network, x[:n], times, rng, self._truth))
+                parts.append(self.method.sample(self.network, x[:n], times, rng))
         weights = [part.log_weight[1:] for part in parts if part.log_weight is not None]
         return Prediction(
             self._wrapped(torch.cat([part.x[1:] for part in parts])),

@@ -1,0 +1,122 @@
+"""Which methods can be fitted to cells, and the settings that suit them there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from am import plugins
+from am.config import ConfigError, merge
+from am.extras import require_packages
+from am.methods.contract import ActionMethod, Method, TrainedMethod
+from am.runs import build_method
+
+if TYPE_CHECKING:
+    from am.marginals.snapshots import Coupling, Masses
+
+AUTO = "auto"
+"""In the place of a method's name: Action Matching in closed form, unbalanced where masses are given."""
+_OWN: dict[str, dict[str, Any]] = {
+    "uam": {"growth": 0.05},
+    "uam_closed": {"growth": 0.05},
+    "eam": {"sigma": 0.1},
+    "eam_closed": {"sigma": 0.1},
+}
+"""Settings of methods that suit cells in units of their spread and of learning time, which the library's do not."""
+_OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced", "uam_closed": "unbalanced"}
+"""Of methods that explain growth: a plan that moves all mass leaves none to explain."""
+
+
+def named(method: str, masses: Masses) -> str:
+    """The name of a method, ``auto`` replaced.
+
+    Examples
+    --------
+    >>> named("auto", "equal"), named("auto", "counts"), named("otcfm", "equal")
+    ('am_closed', 'uam_closed', 'otcfm')
+    """
+    if method != AUTO:
+        return method
+    return "am_closed" if isinstance(masses, str) and masses == "equal" else "uam_closed"
+
+
+def learner(
+    name: str,
+    given: Mapping[str, Any],
+    masses: Masses = "equal",
+    iterations: int | None = None,
+    where: str = "settings",
+) -> TrainedMethod[Any]:
+    """The method with its settings; it must learn from snapshots, and have something to learn.
+
+    Parameters
+    ----------
+    given
+        Settings that replace those that suit cells.
+    where
+        Names the place of ``given`` in errors.
+
+    Raises
+    ------
+    ConfigError
+        The method cannot be fitted, or cannot use what is asked for; or a setting is wrong.
+    MissingExtraError
+        A package that the method is trained with is not installed.
+    """
+    settings = merge(_OWN.get(name, {}), dict(given))
+    if name in plugins.names("am.methods") and not _is_fitted(name):
+        able = filter(_is_fitted, plugins.names("am.methods"))
+        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
+    if iterations is not None:
+        if name in plugins.names("am.methods") and not _is_iterated(name):
+            raise ConfigError(f"the method '{name}' is one solve, without the steps that --iterations would count")
+        settings = merge(settings, {"training": {"iterations": iterations}})
+    method = build_method(name, settings, where)
+    assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it is fitted)
+    require_packages(f"the method '{name}'", *method.needs)
+    if masses != "equal" and not method.weighs:
+        raise ConfigError(f"the method '{name}' weighs no cells and cannot use masses; uam does")
+    if getattr(method.settings, "estimator", None) == "conditional" and masses != "equal":
+        raise ConfigError("estimator: conditional knows no masses; use 'marginal', or equal masses")
+    return method
+
+
+def joined(
+    name: str, method: TrainedMethod[Any], coupling: Coupling | None, relaxation: float | None
+) -> tuple[Coupling | None, float | None]:
+    """How snapshots are joined, and what it costs to make or lose mass; what is not given is the method's own.
+
+    Raises
+    ------
+    ConfigError
+        The method cannot use what is given.
+    """
+    if relaxation is not None and not 0 < relaxation < math.inf:
+        raise ConfigError(f"--relaxation {relaxation:g}: it must be a positive number; 1 is the default")
+    if method.learns_from == "snapshots":
+        if coupling is not None or relaxation is not None:
+            option = "--coupling" if coupling is not None else "--relaxation"
+            raise ConfigError(f"the method '{name}' joins cells by itself and cannot use {option}; am, eam, uam do")
+        return None, None
+    conditional = getattr(method.settings, "estimator", None) == "conditional"
+    if coupling is None:
+        coupling = "optimal" if conditional else _OWN_COUPLING.get(name, "optimal")
+    if coupling == "unbalanced" and conditional:
+        raise ConfigError("--coupling unbalanced needs 'estimator: marginal': points that come and go have no velocity")
+    if coupling != "unbalanced":
+        if relaxation is not None:
+            raise ConfigError(
+                f"--relaxation is of an unbalanced coupling, and this one is {coupling}; give --coupling unbalanced"
+            )
+        return coupling, None
+    return coupling, 1.0 if relaxation is None else relaxation
+
+
+def _is_fitted(name: str) -> bool:
+    kind: type[Method[Any]] = plugins.load("am.methods", name).METHOD
+    return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
+
+
+def _is_iterated(name: str) -> bool:
+    return "training" in plugins.load("am.methods", name).METHOD.settings_type.model_fields
