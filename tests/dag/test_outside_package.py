@@ -29,11 +29,14 @@ class Drifting(Method):
     title = "drifting"
 
     def dynamics(self, network):
-        import torch
+        from am.dynamics.dynamics import Explicit
 
-        from am.dynamics.ode import Ode
+        def positions(start, times, generator):
+            x = start.repeat(len(times), 1, 1)
+            x[:, :, 0] += self.settings.speed * (times - times[0])[:, None]
+            return x
 
-        return Ode(lambda time, x: self.settings.speed * torch.eye(x.shape[1])[0].expand_as(x))
+        return Explicit(positions)
 
 
 METHOD = Drifting
