@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -210,10 +211,12 @@ class DataConfig(Settings):
         return origin([*inputs, *sources], step_digest(*code), code, [settings])
 
 
+@cache
 def step_digest(step: str, *modules: str) -> str:
     """Digest of the code of a step and of plug-ins that it loads by name.
 
-    A plug-in of another distribution counts by its name and the distribution's version.
+    A plug-in of another distribution counts by its name and the distribution's version. Each digest is computed once a
+    process: the code that a process runs does not change.
     """
     own = {f"am.{kind}.{name}" for kind in ("methods", "datasets") for name in plugins.own_names(f"am.{kind}")}
     foreign = [(module, plugins.release(*module.rsplit(".", 1))) for module in modules if module not in own]
