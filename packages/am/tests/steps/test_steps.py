@@ -165,6 +165,11 @@ def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_
         train(arguments[0], tmp_path / "few.h5ad", model, 1, accelerator="cpu")
 
 
-def test_only_training_pays_for_what_starts_processes() -> None:
-    check = "import sys, am.steps.sample, am.steps.evaluate; sys.exit('lightning_fabric' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)
+def test_a_training_imports_neither_a_compiler_nor_what_starts_processes(atom: Path, tmp_path: Path) -> None:
+    given = atom / "am/config.yaml", atom / "data.h5ad", tmp_path / "model.safetensors"
+    check = (
+        "import sys, am.steps.sample, am.steps.evaluate; from pathlib import Path; from am.steps.train import train;"
+        "train(*map(Path, sys.argv[1:]), 0, accelerator='cpu');"
+        "sys.exit(' '.join({'lightning_fabric', 'torch._dynamo', 'scipy.stats', 'matplotlib'} & {*sys.modules}) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", check, *given], check=True)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from am.config import digest, write_yaml
@@ -48,7 +47,7 @@ from am.steps.fit_inputs import Inputs, Part
 from am.steps.fit_quality import Interval, Weights, failures, intervals, summary, table, too_few
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
-from am.training.devices import device_name, launch
+from am.training.devices import Processes, device_name, launch
 from am.training.loop import Trained
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def fit(
 
 
 def _record(
-    inputs: Inputs, about: dict[str, Any], code: str, fabric: Fabric, started: datetime, done: Sequence[_Done]
+    inputs: Inputs, about: dict[str, Any], code: str, fabric: Processes, started: datetime, done: Sequence[_Done]
 ) -> Provenance:
     return collect(
         code_digest=code,
@@ -274,7 +273,7 @@ class _Run:
         """For a file of settings."""
         return {**self.about, "units": self.units.plain(self.about["settings"], self.learner.dimensions)}
 
-    def done(self, state: Path, fabric: Fabric, checkpoint_seconds: float) -> _Done:
+    def done(self, state: Path, fabric: Processes, checkpoint_seconds: float) -> _Done:
         """Train, and move every cell."""
         if self.part.name is not None:
             log.info("%s: %d cells", self.part.name, len(self.part.course.x))
@@ -364,7 +363,7 @@ class _Fitting:
     """All that training two networks shares."""
 
     learner: TrainedMethod
-    fabric: Fabric
+    fabric: Processes
     state: Path
     digest: str
     """Of all that weights depend on."""
