@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
@@ -30,6 +31,7 @@ def doubts(reviewed: Mapping[str, tuple[ResolvedExperiment, Kept]]) -> Doubts:
         Experiments and what is kept of them, by title.
     """
 
+    @cache
     def now(experiment: ResolvedExperiment, run: str) -> dict[str, str]:
         dataset = f"am.datasets.{experiment.data.dataset['name']}"
         digests = {"evaluate": step_digest("evaluate", dataset)}
