@@ -70,6 +70,9 @@ class Evaluation(Course):
     )
     floor_repeats: PositiveInt = Field(default=20, description="pairs of samples of the truth behind the floor")
     history_samples: PositiveInt = Field(default=1000, description="particles for the metric along training")
+    history_milestones: PositiveInt = Field(
+        default=3, description="weights kept along training that are measured, evenly spaced, the last among them"
+    )
     snapshot_times: PositiveInt = Field(default=21, description="equal times at which data.h5ad holds training points")
     snapshot_size: NonNegativeInt = Field(default=2000, description="training points at each of them")
 
