@@ -21,7 +21,7 @@ RUN := snakemake --profile workflow/profiles/local --config scale=$(SCALE)
 # One line of progress, and errors; not those of jobs that Ctrl-C ended.
 SHOWN := 2>&1 | python -X utf8 workflow/progress.py
 # A scale that extends another has its folder.
-RESULTS := results/$(or $(shell sed -n 's/^extends: *//p' config/scales/$(SCALE).yaml),$(SCALE))
+RESULTS = $$(am folder --project config --scale $(SCALE))
 
 ##@ What can be made
 
@@ -31,21 +31,21 @@ help:  ## list the targets
 
 .PHONY: reproduce
 reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, laptop (default), full or paper
-	@failed=
+	@failed= results=$(RESULTS)
 	trap 'echo "interrupted; the same command continues" >&2; exit 130' INT
 	$(RUN) $(SHOWN) || failed=yes
 	if [ "$$failed" ]; then
 	    echo "What failed is shown as failed; all else follows." >&2
 	    $(RUN) partial=true $(SHOWN)
 	fi
-	$(RUN) $${failed:+partial=true} --report $(RESULTS)/workflow.html $(SHOWN)
-	am report --project config --scale $(SCALE) --results $(RESULTS) --out $(RESULTS)/report.html
+	$(RUN) $${failed:+partial=true} --report $$results/workflow.html $(SHOWN)
+	am report --project config --scale $(SCALE) --results $$results --out $$results/report.html
 	shown=$$(mktemp -d)
 	trap 'rm -r "$$shown"' EXIT
-	am verify --project config --scale $(SCALE) --results $(RESULTS) --out "$$shown/verdict.html"
-	am compare --scale $(SCALE) --results $(RESULTS)
-	echo "verdict: $(RESULTS)/verdict.html"
-	echo "report:  $(RESULTS)/report.html, and of the workflow itself $(RESULTS)/workflow.html"
+	am verify --project config --scale $(SCALE) --results $$results --out "$$shown/verdict.html"
+	am compare --scale $(SCALE) --results $$results
+	echo "verdict: $$results/verdict.html"
+	echo "report:  $$results/report.html, and of the workflow itself $$results/workflow.html"
 	if [ "$$failed" ]; then
 	    echo "make: some runs failed, which tables and verdict name; after a mend, the same command runs only these" >&2
 	    exit 1
@@ -61,8 +61,9 @@ verify: $(READY)  ## check the committed results without training
 
 .PHONY: archive
 archive: $(READY)  ## a finished run in one file for reviewers, results/action-matching-SCALE.zip
-	@am report --project config --scale $(SCALE) --results $(RESULTS) --out $(RESULTS)/report.html
-	am archive --project config --scale $(SCALE) --results $(RESULTS) --out results/action-matching-$(SCALE).zip
+	@results=$(RESULTS)
+	am report --project config --scale $(SCALE) --results $$results --out $$results/report.html
+	am archive --project config --scale $(SCALE) --results $$results --out results/action-matching-$(SCALE).zip
 
 .PHONY: test
 test: lint  ## every check but the slow ones, on all cores up to four

@@ -18,9 +18,9 @@ model = am.fit(cells, time_key="hours", dimensions=5)
 print(model)
 
 # %% [markdown]
-# Read the first line before anything else. The method was fitted five times without a fifth of the cells each, and these
-# cells were pushed from each time to the next. The line says whether they come nearer to the cells that are there than
-# cells that do not move.
+# Read the first line before anything else. The method was fitted five times, each time without a fifth of the cells.
+# These cells were pushed from each time to the next. The line says whether they come nearer to the cells that are
+# there than cells that do not move.
 #
 # The table has a row for each interval, and one for the whole course. A distance below the noise floor cannot be told
 # from the distance of two samples of the same cells.

@@ -95,7 +95,7 @@ for batch in PLAN.batches():
         params:
             config=SETTINGS,
             run=RUN_SETTINGS,
-            settings=lambda w: [run(w).sampling_digest, asked("metrics", "history_samples")(w)],
+            settings=lambda w: [run(w).sampling_digest, asked("metrics", "history_samples", "history_milestones")(w)],
             code=lambda w: [run(w).code_digest("sample"), experiment(w).data.code_digest("evaluate")],
             seeds=options("--seed", batch.seeds),
             data=lambda w: path(ALL_POINTS, w),

@@ -58,6 +58,15 @@ def test_runs_of_benchmarks_are_sampled_by_rules_of_their_own(plan: Plan) -> Non
 def test_points_are_drawn_for_all_seeds_that_any_run_has(plan: Plan) -> None:
     drawn = {(name, seed) for batch in plan.prepared() for name, _ in batch.pairs for seed in batch.seeds}
     assert drawn == {(e.name, seed) for e in plan.known for _, seed in e.configured}
+    known = {(e.name, run) for e in plan.known for run in e.contestants}
+    assert {pair for batch in plan.prepared() for pair in batch.pairs} == known
+
+
+def test_along_training_the_seeds_of_the_scale_are_enough(plan: Plan) -> None:
+    atom = plan.project.experiments["hydrogen"]
+    shown = [path for path in plan.shown_in("iterations", atom) if "/am/" in path]
+    assert shown == [f"results/laptop/hydrogen/am/seed{seed}/history.csv" for seed in (0, 1, 2)]
+    assert len(plan.of_runs("metrics.csv", atom)) > len(plan.of_runs("metrics.csv", atom, seeds=atom.seeds))
 
 
 def test_names_that_mean_something_in_expressions_are_taken_literally() -> None:

@@ -263,6 +263,15 @@ def resolve(
 
 
 @app.command()
+def folder(scale: ScaleOption, project: ProjectOption = Path("config")) -> None:
+    """Name the folder of a scale's results; a scale that extends another has its folder."""
+    from am.experiments import Project
+
+    asked = Project(project, {"scale": scale})
+    typer.echo(asked.results / asked.scale)
+
+
+@app.command()
 def schema(
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write, with all that can be set.", show_default=False)

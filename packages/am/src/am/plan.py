@@ -6,7 +6,7 @@ The rules in ``workflow/rules`` ask this; nothing here imports torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,11 +118,11 @@ class Plan:
         return [Batch(seeds, tuple(pairs)) for seeds, pairs in found.items()]
 
     def prepared(self) -> list[Batch]:
-        """All experiments by the seeds whose points one job draws; they stand for their runs too."""
+        """All runs by the seeds whose points one job draws, for all runs of an experiment."""
         found: dict[tuple[int, ...], list[tuple[str, str]]] = {}
         for e in self.known:
             for part in _parts(e.data.seeds, e.seeds):
-                found.setdefault(part, []).append((e.name, ""))
+                found.setdefault(part, []).extend((e.name, run) for run in e.contestants)
         return [Batch(seeds, tuple(pairs)) for seeds, pairs in found.items()]
 
     def of_runs(
@@ -132,6 +132,7 @@ class Plan:
         trained: bool = False,
         own: bool = False,
         folder: str | None = None,
+        seeds: Collection[int] | None = None,
     ) -> list[str]:
         """Paths of a file of each configured run and seed.
 
@@ -145,13 +146,15 @@ class Plan:
             Only of runs that train; only of those that are no benchmarks.
         folder
             Name of the folder that the runs lie in; the experiment's when left out.
+        seeds
+            Only of these; of all that a run has when left out.
         """
         training = [name for name, config in experiment.runs.items() if config.about.trained]
         chosen = training if trained else experiment.runs if own else experiment.contestants
         return [
             f"{self.out}/{folder or experiment.name}/{name}/seed{seed}/{file}"
             for name, seed in experiment.configured
-            if name in chosen and (name, seed) not in self.failed[experiment.name]
+            if name in chosen and seed in (seeds or (seed,)) and (name, seed) not in self.failed[experiment.name]
         ]
 
     def figures(self, experiment: ResolvedExperiment) -> list[str]:
@@ -188,7 +191,8 @@ class Plan:
         if figure == "iterations":
             of_training = self.of_runs("metrics.csv", experiment, trained=True)
             untrained = [path for path in measured if path not in of_training]
-            return [*self.of_runs("history.csv", experiment, trained=True), *untrained, floor]
+            history = self.of_runs("history.csv", experiment, trained=True, seeds=experiment.seeds)
+            return [*history, *untrained, floor]
         weighing = [name for name, run in experiment.runs.items() if run.about.weighs]
         first = experiment.seeds[0]
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,6 +70,9 @@ class Evaluation(Course):
     )
     floor_repeats: PositiveInt = Field(default=20, description="pairs of samples of the truth behind the floor")
     history_samples: PositiveInt = Field(default=1000, description="particles for the metric along training")
+    history_milestones: PositiveInt = Field(
+        default=3, description="weights kept along training that are measured, evenly spaced, the last among them"
+    )
     snapshot_times: PositiveInt = Field(default=21, description="equal times at which data.h5ad holds training points")
     snapshot_size: NonNegativeInt = Field(default=2000, description="training points at each of them")
 
@@ -210,10 +214,12 @@ class DataConfig(Settings):
         return origin([*inputs, *sources], step_digest(*code), code, [settings])
 
 
+@cache
 def step_digest(step: str, *modules: str) -> str:
     """Digest of the code of a step and of plug-ins that it loads by name.
 
-    A plug-in of another distribution counts by its name and the distribution's version.
+    A plug-in of another distribution counts by its name and the distribution's version. Each digest is computed once a
+    process: the code that a process runs does not change.
     """
     own = {f"am.{kind}.{name}" for kind in ("methods", "datasets") for name in plugins.own_names(f"am.{kind}")}
     foreign = [(module, plugins.release(*module.rsplit(".", 1))) for module in modules if module not in own]

@@ -119,7 +119,7 @@ def test_the_same_metrics_give_the_same_tables_and_verdicts(project: Path, chain
     )
     pd.testing.assert_frame_equal(ours, theirs)
     made = {path.relative_to(project / "made").as_posix() for path in (project / "made").rglob("*.??*")}
-    assert {"verdict.html", "verdict.md", "tiny/figures/atom_times.pdf", "tiny/tables/atom_times.md"} <= made
+    assert {"verdict.html", "verdict.md", "tiny/figures/atom_times.png", "tiny/tables/atom_times.md"} <= made
 
 
 def test_what_an_opt_in_benchmark_has_left_is_shown_though_nobody_names_it(project: Path, am: Any) -> None:

@@ -159,6 +159,11 @@ def test_on_a_line_sliced_is_exact_also_for_other_sizes_and_weights(order: int) 
     exact = wasserstein1 if order == 1 else wasserstein2
     assert sliced_wasserstein(x, y, rng(), 3, order) == pytest.approx(exact(x, y), rel=1e-6)
     assert sliced_wasserstein(x, y, rng(), 3, order, weight.log()) == pytest.approx(exact(x, y, weight.log()), rel=1e-6)
+    as_many = x[:20]  # of equal weights, said or not
+    assert sliced_wasserstein(as_many, y, rng(), 3, order) == pytest.approx(exact(as_many, y), rel=1e-6)
+    assert sliced_wasserstein(as_many, y, rng(), 3, order, torch.zeros(20)) == pytest.approx(
+        exact(as_many, y), rel=1e-6
+    )
     if order == 1:
         scipys = stats.wasserstein_distance(x[:, 0], y[:, 0], weight, None)
         assert wasserstein1(x, y, weight.log()) == pytest.approx(scipys, rel=1e-6)

@@ -97,6 +97,25 @@ def test_metrics_of_fewer_points_say_so(atom: Path, tmp_path: Path) -> None:
         assert set(table[table["metric"] == "mmd"]["n_samples"]) == sizes, name
 
 
+@pytest.mark.parametrize(("milestones", "iterations"), [(1, [12]), (2, [6, 12]), (9, [6, 12])])
+def test_the_last_of_the_weights_kept_along_training_is_always_measured(
+    atom: Path, tmp_path: Path, milestones: int, iterations: list[int]
+) -> None:
+    config = changed(atom / "config.yaml", tmp_path / "config.yaml", {"evaluation": {"history_milestones": milestones}})
+    place = atom / "am" / "seed0"
+    evaluate.history(
+        config,
+        atom / "am" / "config.yaml",
+        atom / "data.h5ad",
+        place / "snapshots.safetensors",
+        tmp_path / "history.csv",
+        0,
+        "cpu",
+    )
+    ours, all_ = pd.read_csv(tmp_path / "history.csv"), pd.read_csv(place / "history.csv")
+    pd.testing.assert_frame_equal(ours, all_[all_["iteration"].isin(iterations)].reset_index(drop=True))
+
+
 def test_the_controls_predict_what_they_are_called(atom: Path, tmp_path: Path) -> None:
     run = changed(atom / "oracle" / "config.yaml", tmp_path / "config.yaml", {"run": "still", "method": "no_dynamics"})
     data = read_snapshots(atom / "data.h5ad")
@@ -158,6 +177,7 @@ def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_
     assert path.times.tolist() == [0.0, 0.5, 1.0]
     for time, points in zip(path.times.tolist(), path.points, strict=True):
         np.testing.assert_array_equal(points.numpy(), data.x[(data.split == "train") & (data.time == time)])
+    monkeypatch.setattr("am.marginals.snapshots.transport_plan", None)  # sampling joins no points
     sample.sample(*arguments, tmp_path / "samples.npz", 0, model, "cpu")
     few = Snapshots(*(part[data.time == 0] for part in (data.x, data.time, data.split, data.seed)))
     write_snapshots(few, ("x", "y", "z"), tmp_path / "few.h5ad")
@@ -165,6 +185,11 @@ def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_
         train(arguments[0], tmp_path / "few.h5ad", model, 1, accelerator="cpu")
 
 
-def test_only_training_pays_for_what_starts_processes() -> None:
-    check = "import sys, am.steps.sample, am.steps.evaluate; sys.exit('lightning_fabric' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)
+def test_a_training_imports_neither_a_compiler_nor_what_starts_processes(atom: Path, tmp_path: Path) -> None:
+    given = atom / "am/config.yaml", atom / "data.h5ad", tmp_path / "model.safetensors"
+    check = (
+        "import sys, am.steps.sample, am.steps.evaluate; from pathlib import Path; from am.steps.train import train;"
+        "train(*map(Path, sys.argv[1:]), 0, accelerator='cpu');"
+        "sys.exit(' '.join({'lightning_fabric', 'torch._dynamo', 'scipy.stats', 'matplotlib'} & {*sys.modules}) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", check, *given], check=True)

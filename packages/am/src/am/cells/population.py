@@ -25,9 +25,8 @@ from am.training.loop import Trained
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lightning_fabric import Fabric
-
     from am.marginals.snapshots import Coupling, Masses
+    from am.training.devices import Processes
 
 CHUNK = 20_000
 """Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
@@ -76,7 +75,7 @@ class Population:
         )
         return cls(course, learner, units, path, key)
 
-    def learn(self, fabric: Fabric, state: Path, digest: str = "", checkpoint_seconds: float = 30.0) -> Dynamics:
+    def learn(self, fabric: Processes, state: Path, digest: str = "", checkpoint_seconds: float = 30.0) -> Dynamics:
         """Train, or go on with what was killed.
 
         Parameters
@@ -323,7 +322,7 @@ class _Training:
     """All that training two networks shares."""
 
     learner: TrainedMethod[Any]
-    fabric: Fabric
+    fabric: Processes
     state: Path
     digest: str
     checkpoint_seconds: float

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from am.dynamics.dynamics import Dynamics
 from am.dynamics.settings import OdeSettings
@@ -45,6 +44,8 @@ def solve(slope: Slope, state: State, times: Tensor, settings: OdeSettings, abso
     DynamicsError
         The solver gave up, or left the finite numbers.
     """
+    from torchdiffeq import odeint  # with all of scipy's integrators
+
     options: dict[str, Any]
     if settings.method in _FIXED_STEP:
         options = {"grid_constructor": lambda f, y, grid: _grid(grid, settings.steps)}

@@ -19,7 +19,7 @@ exp(i m_i phi - i E_i t):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,17 +189,9 @@ class Hydrogen:
         u, v, decay = self._wavefunction(time, x)
         return torch.log(u * u + v * v) - 2 * decay
 
-    def _gradients(self, time: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            u, v, decay = self._wavefunction(time, x)
-            du, dv, ddecay = (torch.autograd.grad(f.sum(), x, retain_graph=True)[0] for f in (u, v, decay))
-        return u.detach()[:, None], v.detach()[:, None], du, dv, ddecay
-
     def score(self, time: Tensor, x: Tensor) -> Tensor:
         """Gradient of log q_t at x: (n,), (n, 3) -> (n, 3), per unit of length."""
-        u, v, du, dv, ddecay = self._gradients(time, x)
-        return 2 * (u * du + v * dv) / _square(u, v) - 2 * ddecay
+        return self._gradient(time, x, lambda u, v: (2 * u, 2 * v, torch.full_like(u, -2)))
 
     def velocity(self, time: Tensor, x: Tensor) -> Tensor:
         """Bohmian velocity grad arg psi, per unit of t (so times ``duration``): (n, 3).
@@ -207,8 +199,16 @@ class Hydrogen:
         It moves q_s to q_t, as every solution of the continuity equation does; it is not in
         general the gradient field that action matching finds.
         """
-        u, v, du, dv, _ = self._gradients(time, x)
-        return self.duration * (u * dv - v * du) / _square(u, v)
+        return self._gradient(time, x, lambda u, v: (-self.duration * v, self.duration * u, torch.zeros_like(u)))
+
+    def _gradient(self, time: Tensor, x: Tensor, parts: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Tensor:
+        """(a grad u + b grad v) / |psi|^2 + c grad(decay r), where ``parts`` gives a, b and c of psi = u + i v."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            u, v, decay = self._wavefunction(time, x)
+            a, b, c = parts(u.detach(), v.detach())
+            square = _square(u.detach(), v.detach())
+            return torch.autograd.grad((u, v, decay), x, (a / square, b / square, c))[0]
 
     def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
         """Exact independent draws, one from q_t for each entry t of ``time``: (n,) -> (n, 3)."""

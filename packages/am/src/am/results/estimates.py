@@ -89,10 +89,10 @@ def seeds_needed(room: float, seeds_sd: float, cells_se: float) -> int | None:
 @cache
 def _reach() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Numbers of seeds, and the half-width of a 95 % interval of so many, whose spread is 1."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     counts = np.arange(2, MOST_SEEDS + 1)
-    return counts, t.ppf(0.975, counts - 1) / np.sqrt(counts)
+    return counts, stdtrit(counts - 1, 0.975) / np.sqrt(counts)
 
 
 MOST_SEEDS = 1000
@@ -104,9 +104,9 @@ _MOST = 700.0
 @cache
 def student(count: int, level: float) -> float:
     """How many standard errors an interval reaches, where those come from so many values."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # quantiles of Student's t; scipy.stats takes a second to import
 
-    return float(t.ppf((1 + level) / 2, count - 1))
+    return float(stdtrit(count - 1, (1 + level) / 2))
 
 
 def jackknife_error(blocks: pd.Series[float]) -> float:

@@ -11,7 +11,7 @@ from am.results.estimates import estimate
 from am.results.labels import Label
 from am.results.numbers import interval
 from am.results.ranks import together
-from am.results.tables import markdown_table, over_blocks
+from am.results.tables import by_run, markdown_table, means, over_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,12 @@ def compare_pairs(
     import pandas as pd
 
     mine = metrics[metrics["experiment"] == experiment]
+    of_run = by_run(experiment, blocks)
     competing = [label.method for label in labels if not label.control]
     rows = []
     for metric, values in mine.groupby("metric", sort=False):
-        of_seeds = values.groupby(["method", "seed"])["value"].agg(lambda x: x.mean(skipna=False)).unstack("seed")
-        without = {str(method): over_blocks(blocks, rows) for method, rows in values.groupby("method")}
+        of_seeds = means(values.groupby(["method", "seed"])["value"]).unstack("seed")
+        without = {str(name): over_blocks(of_run.get((metric, name)), own) for name, own in values.groupby("method")}
         better: Better = "higher" if metric in higher else "lower"
         there = [method for method in competing if method in of_seeds.index]
         for method, other in combinations(there, 2):

@@ -18,6 +18,7 @@ from am.results.tidy import TableError, write_tidy
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas.core.groupby import SeriesGroupBy
 
 COSTS = ("nfe", "train_seconds", "sample_seconds")
 """Columns that tell what a run cost."""
@@ -93,7 +94,7 @@ def summarise(
 
     metrics, floor = _of(experiment, metrics), _of(experiment, floor)
     _check_labels(metrics, labels)
-    blocks_of, draws_of, floor_of = _by_run(blocks), _by_run(draws), _Floors(floor)
+    blocks_of, draws_of, floor_of = by_run(experiment, blocks), by_run(experiment, draws), _Floors(floor)
     rows = []
     for metric in dict.fromkeys([*metrics["metric"], *(entry.metric for entry in published)]):
         for label in controls_first(labels):
@@ -104,7 +105,7 @@ def summarise(
                 {
                     **_key(experiment, metric, label, higher),
                     **estimate(
-                        mine.groupby("seed")["value"].agg(_mean),
+                        means(mine.groupby("seed")["value"]),
                         over_blocks(blocks_of.get((metric, label.method)), mine),
                         positive=metric in positive,
                     ),
@@ -141,7 +142,7 @@ def summarise_times(
 
     metrics, floor = _of(experiment, metrics), _of(experiment, floor)
     _check_labels(metrics, labels)
-    blocks_of, draws_of, floor_of = _by_run(blocks), _by_run(draws), _Floors(floor)
+    blocks_of, draws_of, floor_of = by_run(experiment, blocks), by_run(experiment, draws), _Floors(floor)
     rows = []
     for metric in metrics["metric"].unique():
         for label in controls_first(labels):
@@ -268,17 +269,21 @@ def _design(rows: pd.DataFrame) -> pd.DataFrame:
     return design
 
 
-def _mean(values: pd.Series[float]) -> float:
-    return float(values.mean(skipna=False))
+def means(values: SeriesGroupBy[Any, Any]) -> pd.Series[float]:
+    """Mean of each group; NaN where one of its values is."""
+    return values.mean().where(values.count() == values.size())
 
 
 def over_blocks(blocks: pd.DataFrame | None, rows: pd.DataFrame) -> pd.Series[float]:
-    """For each block, the mean over those ``rows`` that were measured without it too; empty where none were."""
+    """For each block, the mean over those ``rows`` that were measured without it too; empty where none were.
+
+    ``rows`` and ``blocks``, as from :func:`by_run`, are of one metric and method.
+    """
     import pandas as pd
 
     if blocks is None or blocks.empty or rows.empty:
         return pd.Series(dtype=float)
-    return _about(rows, blocks).groupby("block")["value"].agg(_mean)
+    return means(_about(rows, blocks).groupby("block")["value"])
 
 
 def over_draws(draws: pd.DataFrame | None, rows: pd.DataFrame) -> float:
@@ -289,20 +294,19 @@ def over_draws(draws: pd.DataFrame | None, rows: pd.DataFrame) -> float:
     """
     if draws is None or draws.empty or rows.empty:
         return math.nan
-    of_draws = _about(rows, draws).groupby(["seed", "draw"])["value"].agg(_mean)
+    of_draws = means(_about(rows, draws).groupby(["seed", "draw"])["value"])
     return math.sqrt(of_draws.groupby("seed").var().mean())
 
 
 def _about(rows: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """Those of ``more`` that measure the same as one of ``rows``."""
-    keys = ["experiment", "method", "metric", "seed", "time"]
-    wanted = rows[keys].assign(time=rows["time"].round(9))
-    return more.assign(time=more["time"].astype(float).round(9)).merge(wanted, on=keys)
+    """Those of ``more``, which are of the same metric and method, that measure the same as one of ``rows``."""
+    wanted = {*zip(rows["seed"], rows["time"].round(9), strict=True)}
+    return more[[one in wanted for one in zip(more["seed"], more["time"], strict=True)]]
 
 
-def _by_run(more: pd.DataFrame | None) -> dict[Any, pd.DataFrame]:
-    """Rows by metric and method, which is sooner than to look through all of them for each."""
-    return {} if more is None else dict(iter(more.groupby(["metric", "method"])))
+def by_run(experiment: str, more: pd.DataFrame | None) -> dict[Any, pd.DataFrame]:
+    """Rows of an experiment by metric and method, which is sooner than to look through all of them for each."""
+    return {} if more is None else dict(iter(_of(experiment, more).groupby(["metric", "method"])))
 
 
 class _Floors:
@@ -324,7 +328,7 @@ def _floor(floor: pd.DataFrame, design: pd.DataFrame) -> dict[str, Any]:
     """Mean and standard deviation, and where one more repeat falls; NaN where not all of ``design`` was measured."""
     matching = floor.merge(design, on=["time", "n_samples"])
     values = matching.groupby("seed")["value"]
-    repeats = values.agg(_mean)[values.size() == len(design)]
+    repeats = means(values)[values.size() == len(design)]
     low, high = next_value(repeats)
     return {
         "floor_mean": repeats.mean(),

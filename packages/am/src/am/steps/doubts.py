@@ -30,13 +30,13 @@ def doubts(reviewed: Mapping[str, tuple[ResolvedExperiment, Kept]]) -> Doubts:
     reviewed
         Experiments and what is kept of them, by title.
     """
-    digest = cache(step_digest)
 
+    @cache
     def now(experiment: ResolvedExperiment, run: str) -> dict[str, str]:
         dataset = f"am.datasets.{experiment.data.dataset['name']}"
-        digests = {"evaluate": digest("evaluate", dataset)}
+        digests = {"evaluate": step_digest("evaluate", dataset)}
         if config := experiment.runs.get(run):
-            code = {step: digest(step, f"am.methods.{config.method}", dataset) for step in ("train", "sample")}
+            code = {step: step_digest(step, f"am.methods.{config.method}", dataset) for step in ("train", "sample")}
             digests |= {"settings": config.sampling_digest, **code}
         return digests
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,8 @@ from am.steps.sample import Sampler, choose_device, flat, snapshots
 
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals
+
+T = TypeVar("T")
 
 
 def evaluate(config: Path, data: Path, samples: Path, out: Path, method: str, seed: int) -> None:
@@ -116,14 +118,14 @@ def floor(config: Path, out: Path) -> None:
 
 
 def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path, seed: int, device: str) -> None:
-    """The leading metric, averaged over times, with the averaged weights kept along training."""
+    """The leading metric, averaged over times, with averaged weights that were kept along training."""
     plan, run = read_data_config(config), read_run(run_config)
     evaluation, truth = plan.evaluation, read_snapshots(data)
     sampler = Sampler(run, data, seed, choose_device(device), str(run_config))
     metric, n = evaluation.metrics[0], evaluation.history_samples
     viewer = Viewer(plan.build_dataset(str(config)), find_raw)
     rows: list[dict[str, Any]] = []
-    for step, tensors in snapshots(weights):
+    for step, tensors in _evenly(list(snapshots(weights)), evaluation.history_milestones):
         sampler.load(tensors, str(weights))
         predicted = flat(sampler.predict(n), run.sampling.moments)
         rows_of_step = _against_truth(evaluation, [metric], predicted, truth, seed, n, viewer)
@@ -133,9 +135,15 @@ def history(config: Path, run_config: Path, data: Path, weights: Path, out: Path
     fixed["n_samples"] = min(n, metric.max_points or n)
     _write(({**fixed, **row} for row in rows), HISTORY_COLUMNS, out)
     code = ["evaluate", f"am.datasets.{plan.dataset['name']}", f"am.methods.{run.method}"]
-    made_of = plan.origin(code, [data, weights], config, "times", "metrics", "history_samples")
+    made_of = plan.origin(code, [data, weights], config, "times", "metrics", "history_samples", "history_milestones")
     made_of["settings"].append(run.asked(run_config))
     write_origin(out, made_of)
+
+
+def _evenly(all_: Sequence[T], count: int) -> list[T]:
+    """So many of them, evenly spaced, the last among them; all where there are fewer."""
+    n = len(all_)
+    return [all_[round(n * (i + 1) / count) - 1] for i in range(count)] if count < n else list(all_)
 
 
 def _against_truth(

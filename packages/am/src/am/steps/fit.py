@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell
 from am.cells.quality import Interval, summary, table, too_few, verdicts
@@ -42,7 +41,7 @@ from am.steps.fit_folder import RECORD, SETTINGS, FitFolder
 from am.steps.fit_inputs import Inputs, Part
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import write_tensors
-from am.training.devices import device_name, launch
+from am.training.devices import Processes, device_name, launch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +148,7 @@ def fit(
 
 
 def _record(
-    inputs: Inputs, about: dict[str, Any], code: str, fabric: Fabric, started: datetime, done: Sequence[_Done]
+    inputs: Inputs, about: dict[str, Any], code: str, fabric: Processes, started: datetime, done: Sequence[_Done]
 ) -> Provenance:
     return collect(
         code_digest=code,
@@ -250,7 +249,7 @@ class _Run:
         units = self.population.units.plain(self.about["settings"], self.population.learner.dimensions)
         return {**self.about, "units": units}
 
-    def done(self, state: Path, fabric: Fabric, checkpoint_seconds: float) -> _Done:
+    def done(self, state: Path, fabric: Processes, checkpoint_seconds: float) -> _Done:
         """Train, and move every cell."""
         if self.part.name is not None:
             log.info("%s: %d cells", self.part.name, len(self.part.course.x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from am.data.samples import Samples, write_samples
 from am.data.snapshots import read_snapshots
 from am.dynamics.likelihood import log_likelihood
 from am.dynamics.settings import OdeSettings
+from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import generator
 from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
@@ -90,6 +92,9 @@ class Sampler:
         self.network: Any = None
         if isinstance(self.method, TrainedMethod):
             path = run.learned_path(dataset, data)
+            if isinstance(path, SnapshotPath):  # plans take long, and all that is fitted to a path comes with weights
+                path = copy(path)
+                path.coupling = "independent"
             self.network = self.method.build(path, generator(run.key(seed), "build")).to(device).eval()
         elif self.method.learns_from == "snapshots":
             self.network = dataset.snapshots(data)

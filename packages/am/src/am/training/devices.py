@@ -1,4 +1,7 @@
-"""Where training runs: one process or several, on CPUs or GPUs."""
+"""Where training runs: one process or several, on CPUs or GPUs.
+
+Lightning Fabric starts several processes. One process does without: importing it takes longer than many trainings.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,72 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.precision import MixedPrecision
-from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from am.config import ConfigError
 
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # which importing it has set to INFO
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+Sent = TypeVar("Sent")
 
 
-def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabric:
+class Processes(Protocol):
+    """The processes that train together, as each of them sees them; a Fabric of Lightning is an example."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this one computes."""
+
+    @property
+    def world_size(self) -> int:
+        """How many there are."""
+
+    @property
+    def global_rank(self) -> int:
+        """Which one this is, from 0."""
+
+    @property
+    def is_global_zero(self) -> bool:
+        """Whether this is the first one, which alone writes files."""
+
+    def barrier(self) -> None:
+        """Wait for all."""
+
+    def broadcast(self, obj: Sent) -> Sent:
+        """What the first one has."""
+
+    def all_reduce(self, data: Tensor, *, reduce_op: str) -> Any:
+        """The sum or mean over all."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process."""
+
+    device: torch.device
+    world_size: int = 1
+    global_rank: int = 0
+    is_global_zero: bool = True
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""
+
+    def broadcast(self, obj: Sent) -> Sent:
+        """What it has itself."""
+        return obj
+
+    def all_reduce(self, data: Tensor, *, reduce_op: str) -> Tensor:
+        """The sum or mean of one."""
+        return data
+
+
+def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Alone | Fabric:
     """Start as many processes as asked for: by Slurm where it started a task for each, else from here.
 
     Parameters
@@ -40,29 +93,55 @@ def launch(accelerator: str = "auto", devices: int = 1, nodes: int = 1) -> Fabri
     ConfigError
         There is no such accelerator here, or too few devices.
     """
-    processes = devices * nodes
-    by_slurm = processes > 1 and os.environ.get("SLURM_NTASKS") == str(processes)
+    given = f"--accelerator {accelerator} --devices {devices}"
+    if accelerator not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"cannot train with {given}: there is no such accelerator; choose from: auto, cpu, cuda")
+    if accelerator != "cpu" and torch.cuda.is_available():
+        accelerator = "cuda"
+    elif accelerator == "cuda":
+        raise ConfigError(f"cannot train with {given}: there is no GPU that CUDA can use here")
+    else:
+        accelerator = "cpu"
+    if devices == nodes == 1:
+        return Alone(torch.device(accelerator, 0) if accelerator == "cuda" else torch.device("cpu"))
+    return _launch_several(accelerator, devices, nodes, given)
+
+
+def _launch_several(accelerator: str, devices: int, nodes: int, given: str) -> Fabric:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # which importing it has set to INFO
+    by_slurm = os.environ.get("SLURM_NTASKS") == str(devices * nodes)
     threads = torch.get_num_threads()
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
-            strategy="ddp" if processes > 1 else "auto",
+            strategy="ddp",
             plugins=SLURMEnvironment() if by_slurm else LightningEnvironment(),
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot train with --accelerator {accelerator} --devices {devices}: {reason}") from None
+        raise ConfigError(f"cannot train with {given}: {' '.join(str(error).split())}") from None
     fabric.launch()
-    launcher = fabric.strategy.launcher
-    if isinstance(launcher, _SubprocessScriptLauncher) and launcher.procs:
+    if (launcher := _launcher(fabric)) and launcher.procs:
         # Fabric watches over this very list, and would kill without a word whoever is still saying why.
         launched, launcher.procs = launcher.procs, list(launcher.procs)
         launched.clear()
         threading.Thread(target=outlive, args=(launcher.procs,), daemon=True).start()
     torch.set_num_threads(threads)  # Fabric shares all cores of the machine out
     return fabric
+
+
+def _launcher(fabric: Fabric) -> _SubprocessScriptLauncher | None:
+    """What has started other processes, where this one did."""
+    from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+    launcher = fabric.strategy.launcher
+    return launcher if isinstance(launcher, _SubprocessScriptLauncher) else None
 
 
 def outlive(processes: Sequence[subprocess.Popen[bytes]], grace: float = 30.0) -> None:
@@ -88,17 +167,17 @@ def outlive(processes: Sequence[subprocess.Popen[bytes]], grace: float = 30.0) -
 
 def precision(name: Literal["32-true", "bf16-mixed"], device: torch.device) -> AbstractContextManager[Any]:
     """What a network and its derivatives are evaluated in; the backward pass through a loss follows by itself."""
-    return MixedPrecision(name, device.type).forward_context() if name == "bf16-mixed" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if name == "bf16-mixed" else nullcontext()
 
 
 @contextmanager
-def together(fabric: Fabric) -> Iterator[None]:
+def together(processes: Alone | Fabric) -> Iterator[None]:
     """When this process fails, end those that it has launched: they would wait for it."""
     try:
         yield
     except BaseException:
-        launcher = fabric.strategy.launcher
-        for process in launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []:
+        launcher = None if isinstance(processes, Alone) else _launcher(processes)
+        for process in launcher.procs if launcher else []:
             process.kill()
         raise
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from am.config import Settings
 from am.extras import brought_by
@@ -31,7 +31,7 @@ from am.randomness import derive_seed
 from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
-from am.training.devices import launch, precision
+from am.training.devices import Processes, launch, precision
 from am.training.fingerprint import fingerprint
 from am.training.losses import LossWatch
 from am.training.proposal import TimeProposal
@@ -73,7 +73,7 @@ def train(
     *,
     key: str,
     state: Path,
-    fabric: Fabric | None = None,
+    fabric: Processes | None = None,
     checkpoint_seconds: float = 30.0,
     tensorboard: Path | None = None,
     digest: str | None = None,
@@ -131,7 +131,7 @@ class _Loop:
         settings: TrainingSettings,
         key: str,
         state: Path,
-        fabric: Fabric,
+        fabric: Processes,
         digest: str | None,
     ) -> None:
         self.network = network.to(fabric.device)
@@ -139,8 +139,7 @@ class _Loop:
         self.key, self.state, self.fabric = key, state, fabric
         self.parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        betas = settings.momentum, 0.999
-        self.optimizer = torch.optim.Adam(self.parameters.values(), settings.learning_rate, betas, fused=True)
+        self.adam = {name: _Adam.of(p) for name, p in self.parameters.items()}
         self.proposal = TimeProposal(fabric.device) if settings.times == "learned" else None
         self.step, self.seconds = 0, 0.0
         self.digest = digest or _depends_on(loss, marginals, settings, key)
@@ -167,21 +166,17 @@ class _Loop:
         if self.proposal is not None:
             self.proposal.moments = groups["proposal"]["moments"]
         for name, average in groups["exp_avg"].items():
-            self.optimizer.state[self.parameters[name]] = {
-                "step": torch.tensor(float(self.step), device=self.fabric.device),
-                "exp_avg": average,
-                "exp_avg_sq": groups["exp_avg_sq"][name],
-            }
+            steps = torch.tensor(float(self.step), device=self.fabric.device)
+            self.adam[name] = _Adam(steps, average, groups["exp_avg_sq"][name])
         if self.fabric.is_global_zero:
             log.info("%s: continuing from step %d", self.key, self.step)
 
     def _save(self) -> None:
         tensors = {f"weights/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for name, parameter in self.parameters.items():
+        for name, (steps, exp_avg, exp_avg_sq) in self.adam.items():
             tensors[f"average/{name}"] = self.average[name]
-            for moment in ("exp_avg", "exp_avg_sq"):
-                if moment in self.optimizer.state[parameter]:  # not if the loss never depended on it
-                    tensors[f"{moment}/{name}"] = self.optimizer.state[parameter][moment]
+            if steps:  # the loss has depended on it
+                tensors |= {f"exp_avg/{name}": exp_avg, f"exp_avg_sq/{name}": exp_avg_sq}
         if self.proposal is not None:
             tensors["proposal/moments"] = self.proposal.moments
         about = {"step": self.step, "seconds": self.seconds, "digest": self.digest}
@@ -249,14 +244,14 @@ class _Loop:
         """Take a step; returns a row for the log, if wanted, and whether any process has received a signal."""
         settings, fabric = self.settings, self.fabric
         rate = _learning_rate(settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
         value, diagnostics = self._part(0)
         for part in range(1, settings.accumulate):
             more, others = self._part(part)
             value, diagnostics = value + more, {name: sum_ + others[name] for name, sum_ in diagnostics.items()}
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        learning = {name: p for name, p in self.parameters.items() if p.grad is not None}
+        gradients = [cast(Tensor, p.grad) for p in learning.values()]
         stop = bool(received)
         if fabric.world_size > 1:
             value, diagnostics, stop = self._share(value, diagnostics, gradients, stop)
@@ -269,7 +264,7 @@ class _Loop:
                 f"{self.key}: at step {self.step + 1} the loss is {float(value):.4g} and the norm of its gradient "
                 f"{float(norm):.4g}; lower training.learning_rate, or look for extreme data"
             )
-        self.optimizer.step()
+        _descend(list(learning.values()), gradients, [self.adam[name] for name in learning], rate, settings.momentum)
         self.step += 1
         decay = min(settings.ema, self.step / (self.step + 9))
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
@@ -327,6 +322,44 @@ class _Loop:
         for gradient, part in zip(gradients, rest.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
         return value, dict(zip(diagnostics, means, strict=True)), bool(stopped > 0)
+
+
+class _Adam(NamedTuple):
+    """What Adam remembers of a parameter."""
+
+    steps: Tensor
+    """Scalar: steps with a gradient."""
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+    @classmethod
+    def of(cls, parameter: Tensor) -> _Adam:
+        moments = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        return cls(torch.zeros((), device=parameter.device), *moments)
+
+
+@torch.no_grad()
+def _descend(
+    parameters: list[Tensor], gradients: list[Tensor], memory: list[_Adam], rate: float, momentum: float
+) -> None:
+    """A step of Adam. Making a ``torch.optim.Adam`` would import torch's compiler, which takes 1.2 seconds."""
+    steps, exp_avgs, exp_avg_sqs = (list(part) for part in zip(*memory, strict=True))
+    adam(
+        parameters,
+        gradients,
+        exp_avgs,
+        exp_avg_sqs,
+        [],
+        steps,
+        fused=True,
+        amsgrad=False,
+        beta1=momentum,
+        beta2=0.999,
+        lr=rate,
+        weight_decay=0.0,
+        eps=1e-8,
+        maximize=False,
+    )
 
 
 _NO_STEP = {"accumulate", "log_every"}
@@ -387,7 +420,7 @@ class _Log:
 
 
 @contextmanager
-def only_run(state: Path, fabric: Fabric) -> Iterator[None]:
+def only_run(state: Path, fabric: Processes) -> Iterator[None]:
     """Make ``state`` and hold it for this run; the kernel lets go of it however the process ends."""
     refusal: str | None = None
     with ExitStack() as held:

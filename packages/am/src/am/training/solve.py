@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from am.marginals.marginals import Marginals, MovingMarginals
@@ -30,7 +29,7 @@ from am.potentials.linear import LinearAction
 from am.randomness import generator
 from am.results.files import atomic
 from am.training.checkpoint import read_tensors, write_tensors
-from am.training.devices import launch
+from am.training.devices import Processes, launch
 from am.training.fingerprint import fingerprint
 from am.training.loop import Trained, TrainingError, only_run
 
@@ -65,7 +64,7 @@ def solve(
     *,
     key: str,
     state: Path,
-    fabric: Fabric | None = None,
+    fabric: Processes | None = None,
     checkpoint_seconds: float = 30.0,
     tensorboard: Path | None = None,
     digest: str | None = None,
