@@ -1,4 +1,4 @@
-from am.results.figures.captions import caption_file
+from am.results.figures.captions import CAPTIONS
 
 
 rule tabulate_metrics:
@@ -44,7 +44,7 @@ for figure, suffixes in FIGURE_KINDS.items():
             expand(f"{OUT}/figures/{{{{experiment}}}}_{figure}.{{suffix}}", suffix=suffixes[:-1]),
             report(
                 f"{OUT}/figures/{{experiment}}_{figure}.{suffixes[-1]}",
-                caption=str(caption_file(figure)),
+                caption="../report/figure.rst",
                 category="{experiment}",
                 labels={"figure": figure},
             ),
@@ -58,6 +58,7 @@ for figure, suffixes in FIGURE_KINDS.items():
         params:
             code=step_digest("draw"),
             figure=figure,
+            caption=CAPTIONS[figure],
             beside=shown_beside(figure),
             scale=PROJECT.level,
             out=lambda w, output: [word for path in output for word in ("--out", path)],

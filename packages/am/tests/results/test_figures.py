@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from docutils.core import publish_parts
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -28,6 +29,7 @@ from am.experiment_files import ExperimentFiles
 from am.experiments import Project, ResolvedExperiment
 from am.results.estimates import next_value
 from am.results.figures.animation import animation
+from am.results.figures.captions import CAPTIONS
 from am.results.figures.grid import grid
 from am.results.figures.histograms import histograms
 from am.results.figures.image_rows import image_rows
@@ -41,6 +43,7 @@ from am.results.figures.trajectories import trajectories
 from am.results.labels import Label
 from am.results.provenance import Origin, file_sha256, sidecar
 from am.results.tidy import HISTORY_COLUMNS, METRIC_COLUMNS
+from am.steps import draw
 
 LABELS = [Label("am", "AM"), Label("ald", "ALD"), Label("none", "no dynamics", control=True)]
 ROOT = Path(__file__).parents[4]
@@ -87,6 +90,14 @@ def height(line: Line2D) -> list[float]:
 
 def words(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_captions_are_of_all_figures_and_read_the_same_on_both_pages() -> None:
+    assert set(CAPTIONS) == set(draw.FIGURES)
+    for caption in CAPTIONS.values():
+        page = publish_parts(caption, writer="html", settings_overrides={"report_level": 5})
+        assert caption.endswith(".")
+        assert " ".join(page["body"].split()) == f"<p>{caption}</p>"
 
 
 def test_iterations_show_means_seeds_and_the_floor() -> None:

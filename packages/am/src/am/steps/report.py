@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
 from am.results.direction import in_words
-from am.results.figures.captions import caption
+from am.results.figures.captions import CAPTIONS
 from am.results.files import write_text
 from am.results.numbers import interval, number, with_spread
 from am.results.provenance import Provenance, ProvenanceError, read_provenance
@@ -97,7 +97,7 @@ def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) ->
         for suffix in _TYPES:
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
             if figure.is_file():
-                yield shown.left_out(figure) or _figure(figure, caption(name))
+                yield shown.left_out(figure) or _figure(figure, CAPTIONS[name])
     yield "<h3>Settings</h3>"
     folder = results / experiment.name
     configs = [folder / "config.yaml", *(folder / name / "config.yaml" for name in sorted(experiment.runs))]
