@@ -89,6 +89,8 @@ for batch in PLAN.batches():
             f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
+        group:
+            "predict"
         conda:
             "../../environment.yml"
         threads: 1
@@ -117,6 +119,8 @@ rule measure_floor:
         f"{OUT}/logs/measure_floor/{{experiment}}.log",
     benchmark:
         f"{OUT}/logs/measure_floor/{{experiment}}.tsv"
+    group:
+        "truth"
     conda:
         "../../environment.yml"
     threads: 1

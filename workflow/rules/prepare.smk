@@ -8,6 +8,8 @@ rule prepare_data:
         f"{OUT}/logs/prepare_data/{{experiment}}.log",
     benchmark:
         f"{OUT}/logs/prepare_data/{{experiment}}.tsv"
+    group:
+        "truth"
     conda:
         "../../environment.yml"
     params:
@@ -34,6 +36,8 @@ for batch in PLAN.prepared():
             f"{OUT}/logs/prepare_seeds/{{experiment}}/seed{batch.name}.tsv"
         wildcard_constraints:
             experiment=batch.experiments,
+        group:
+            "truth"
         conda:
             "../../environment.yml"
         params:

@@ -7,6 +7,10 @@ rule sample_NAME:
         samples=f"{OUT}/{{experiment}}/NAME/seed{{seed}}/samples.npz",
     log:
         f"{OUT}/logs/sample_NAME/{{experiment}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/logs/sample_NAME/{{experiment}}/seed{{seed}}.tsv"
+    group:
+        "predict"
     conda:
         "environment.yml"
     threads: 1

@@ -7,6 +7,10 @@ rule sample_affine_transport:
         samples=f"{OUT}/{{experiment}}/affine_transport/seed{{seed}}/samples.npz",
     log:
         f"{OUT}/logs/sample_affine_transport/{{experiment}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/logs/sample_affine_transport/{{experiment}}/seed{{seed}}.tsv"
+    group:
+        "predict"
     conda:
         "environment.yml"
     threads: 1

@@ -36,6 +36,8 @@ rule sample_otp_fm:
         provenance=f"{OUT}/{{experiment}}/otp_fm/seed{{seed}}/provenance.json",
     log:
         f"{OUT}/logs/sample_otp_fm/{{experiment}}/seed{{seed}}.log",
+    benchmark:
+        f"{OUT}/logs/sample_otp_fm/{{experiment}}/seed{{seed}}.tsv"
     conda:
         "environment.yml"
     threads: 1

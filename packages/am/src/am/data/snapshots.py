@@ -100,6 +100,40 @@ def read_snapshots(path: Path) -> Snapshots:
     DataError
         The file is missing or corrupt, lacks a column, or holds a number that is not finite.
     """
+    data = _as_written(path) or _as_table(path)
+    if unknown := {*np.unique(data.split).tolist()} - {"train", "test"}:
+        raise DataError(f"{path}: the column 'split' of obs holds {min(unknown)!r}; choose from: test, train")
+    if data.x.ndim != 2:
+        raise DataError(f"{path}: it has no table X of points")
+    bad = ~(np.isfinite(data.x).all(1) & np.isfinite(data.time))
+    if bad.any():
+        raise DataError(f"{path}: {bad.sum()} of {len(bad)} points are not finite, the first is row {bad.argmax()}")
+    return data
+
+
+def _as_written(path: Path) -> Snapshots | None:
+    """The points of a file as :func:`write_snapshots` lays it out, else None: importing anndata takes half a second."""
+    import h5py
+
+    from am.data.formats import container  # which raises what is defined here
+
+    if container(path) != "hdf5":
+        return None
+    try:
+        with h5py.File(path) as file:
+            obs = file["obs"]
+            x, time, seed = file["X"][()], obs["time"][()], obs["seed"][()]
+            codes, names = obs["split/codes"][()], obs["split/categories"].asstr()[()].astype(str)
+    except (OSError, KeyError, TypeError, AttributeError):
+        return None
+    kinds = [array.dtype.str for array in (x, time, seed)]
+    if kinds != ["<f4", "<f8", "<i8"] or len({len(x), *time.shape, *seed.shape, *codes.shape}) > 1 or (codes < 0).any():
+        return None
+    return Snapshots(x, time, names[codes], seed)
+
+
+def _as_table(path: Path) -> Snapshots:
+    """The points of any table that anndata reads."""
     from anndata import read_h5ad
 
     from am.data.cell_files import reading  # which raises what is defined here
@@ -117,11 +151,4 @@ def read_snapshots(path: Path) -> Snapshots:
     seed = table.obs["seed"].to_numpy()
     if seed.dtype.kind not in "iu":
         raise DataError(f"{path}: the column 'seed' of obs holds something that is not a whole number")
-    if unknown := set(table.obs["split"]) - {"train", "test"}:
-        raise DataError(f"{path}: the column 'split' of obs holds {min(map(str, unknown))!r}; choose from: test, train")
-    if x.ndim != 2:
-        raise DataError(f"{path}: it has no table X of points")
-    bad = ~(np.isfinite(x).all(1) & np.isfinite(time))
-    if bad.any():
-        raise DataError(f"{path}: {bad.sum()} of {len(x)} points are not finite, the first is row {bad.argmax()}")
     return Snapshots(x, time, table.obs["split"].to_numpy(dtype=str), seed.astype(np.int64))
