@@ -77,6 +77,7 @@ def test_polynomials_of_time_are_orthonormal_and_their_slopes_exact() -> None:
 def test_derivatives_of_the_action_are_those_of_autograd(dtype: torch.dtype) -> None:
     action = LinearAction(3, FeatureSettings(waves=5), KNOTS, True, generator("action"))
     action.fit_scale(3 * torch.randn(100, 3, generator=generator("scale")) + 1)
+    action.offset += torch.randn(action.offset.shape, generator=generator("offset"))
     x, time = points().to(dtype), torch.linspace(0, 1, 7, dtype=dtype)
     for one in (action, action.interval(0)):
         found, expected = one.derivatives(time, x), Potential.derivatives(one, time, x)

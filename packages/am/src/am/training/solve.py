@@ -91,10 +91,9 @@ def solve(
             if about.get("digest") == digest:
                 return Trained(weights, {1: weights}, rows, about["seconds"])
         begun = clock.monotonic()
-        theta, row = _Solver(network, marginals, form, settings, key).solve()
+        solved, row = _Solver(network, marginals, form, settings, key).solve()
         seconds = clock.monotonic() - begun
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-        weights["theta"] = theta
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()} | solved
         if fabric.is_global_zero:
             row = {"step": 1, "seconds": round(seconds, 3), **row}
             with atomic(rows) as temporary, temporary.open("w", newline="") as lines:
@@ -102,7 +101,7 @@ def solve(
                 writer.writeheader()
                 writer.writerow(row)
             write_tensors(file, weights, {"step": 1, "seconds": seconds, "digest": digest})
-            log.info("%s: %d unknowns, held-out loss %.4g", key, theta.numel(), row["held_out"])
+            log.info("%s: %d unknowns, held-out loss %.4g", key, solved["theta"].numel(), row["held_out"])
         return Trained(weights, {1: weights}, rows, seconds)
 
 
@@ -195,9 +194,10 @@ class _Solver:
         knots = network.knots.cpu().tolist()
         self.rules = [Quadrature(begin, end, nodes, network.degree) for begin, end in pairwise(knots)]
 
-    def solve(self) -> tuple[Tensor, dict[str, float]]:
-        """(K - 1, M, J) coefficients, and a row for the log."""
-        full, folds = self._forms()
+    def solve(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Coefficients by their names in the network, and a row for the log."""
+        moments, folds = self._folds()
+        full = self._form(moments)
         ridges, sizes = self.settings.ridges, self.features.sizes
         spared = sum(sizes[:-1]) * (self.network.degree + 1)  # all but waves: what is simple is not made small
         tests = torch.stack(
@@ -211,13 +211,18 @@ class _Solver:
         unit = self.spread**2
         loss = sum(float(whole.loss(theta)) for whole, theta in zip(full, found, strict=True))
         row = {"loss": unit * loss, "held_out": unit * float(tests[:, best].mean()), "ridge": ridges[best]}
-        return torch.stack([theta.view(self.features.number, -1) for theta in found]), row
+        solved = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
+        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
+            number = self.network.offset.shape[1]
+            solved["offset"] = torch.stack(
+                [-rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
+            )
+        return solved, row
 
-    def _forms(self) -> tuple[list[Quadratic], list[tuple[list[Quadratic], list[Quadratic]]]]:
-        """The form of each interval, of everything and, for each fold, without it and of it alone."""
+    def _folds(self) -> tuple[list[Moments], list[tuple[list[Quadratic], list[Quadratic]]]]:
+        """Of each interval the moments of everything and, for each fold, the forms without it and of it alone."""
         if isinstance(self.marginals, SnapshotPath) and min(map(len, self.marginals.points)) > 1:
-            whole = self._form(self._moments(self.marginals, 1, "all"))
-            return whole, [
+            return self._moments(self.marginals, 1, "all"), [
                 (
                     self._form(self._moments(rest, 1 - part, f"without {i}")),
                     self._form(self._moments(held, part, f"{i}")),
@@ -226,7 +231,7 @@ class _Solver:
             ]
         folds = self.settings.folds
         groups = [self._moments(self.marginals, 1 / folds, f"{i}") for i in range(folds)]
-        return self._form(_merged(groups)), [
+        return _merged(groups), [
             (self._form(_merged([*groups[:i], *groups[i + 1 :]])), self._form(held)) for i, held in enumerate(groups)
         ]
 
