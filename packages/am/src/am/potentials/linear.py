@@ -127,8 +127,8 @@ class LinearAction(ScaledNetwork, Potential):
 
     c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
     Each interval has coefficients theta and o of its own; o is zero until it is set, and moves no particle.
-    Computes in double precision and answers in that of the points. At an inner knot, the interval that begins there
-    answers.
+    Computes in double precision and answers in that of the points. At an inner knot, the value is the mean of both
+    intervals, from which growth follows; gradients are those of the interval that begins there.
 
     Parameters
     ----------
@@ -166,13 +166,18 @@ class LinearAction(ScaledNetwork, Potential):
         """The action of the path run backwards, interval by interval too."""
         return ReversedLinearAction(self)
 
-    def _at(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Coefficients of the space features and last of 1, and their slopes in time: (n,) -> (n, M + 1), twice."""
-        time = time.double()
+    def _at(self, time: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
+        """Coefficients of the space features and last of 1, and their slopes in time: (n,) -> (n, M + 1), twice.
+
+        At inner knots of the interval that begins there, or of the one that ends.
+        """
         if self._interval is None:
-            index = (torch.searchsorted(self.knots, time.detach(), right=True) - 1).clamp(0, len(self.knots) - 2)
+            knots = self.knots.to(time.dtype)  # as times are rounded
+            index = torch.searchsorted(knots, time.detach().contiguous(), right=leading) - 1
+            index = index.clamp(0, len(knots) - 2)
         else:
             index = torch.full(time.shape, self._interval, device=time.device)
+        time = time.double()
         lengths = self.knots.diff()[index]
         values, slopes = legendre((time - self.knots[index]) / lengths, self.offset.shape[1] - 1)
         polynomials, j = torch.stack([values, slopes / lengths[:, None]]), self.degree + 1
@@ -195,7 +200,8 @@ class LinearAction(ScaledNetwork, Potential):
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
         z, spread = self._scaled(x)
-        return (spread**2 * self._sum(self._at(time)[0], self.space_features.values(z))).to(x.dtype)
+        both = (self._at(time)[0] + self._at(time, leading=False)[0]) / 2
+        return (spread**2 * self._sum(both, self.space_features.values(z))).to(x.dtype)
 
     def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
         """Value and gradients, from those of the features."""
