@@ -232,7 +232,7 @@ def test_what_is_solved_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.
     def refuse(*_: object) -> None:
         raise AssertionError("solved again")
 
-    monkeypatch.setattr("am.training.solve._Solver", refuse)
+    monkeypatch.setattr("am.training.solve.Solver", refuse)
     again = am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)
     assert torch.equal(first.velocity(0.3, path.points[0]), again.velocity(0.3, path.points[0]))
     with pytest.raises(AssertionError, match="solved again"):
