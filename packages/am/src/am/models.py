@@ -162,6 +162,8 @@ class Model:
     def action(self, t: float | Points, x: Points) -> Tensor:
         """The action s_t(x), (n,), which is known up to a function of t; ``t`` is a number or (n,).
 
+        Closed forms of balanced losses set its mean over q_t to zero at each time.
+
         Raises
         ------
         ValueError

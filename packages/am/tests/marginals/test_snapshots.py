@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from am.marginals import snapshots
-from am.marginals.snapshots import SnapshotPath, transport_plan, unbalanced_plan
+from am.marginals.snapshots import SnapshotPath, relaxed_potentials, transport_plan, unbalanced_plan
 from am.randomness import generator
 
 KNOTS = [0.0, 1 / 7, 1 / 3, 1.0]  # single precision rounds some of them up and some down
@@ -176,6 +177,72 @@ def test_unbalanced_plans_are_stationary() -> None:
     slack = cost / relaxation + log_row[:, None] + torch.log(8 * column)
     np.testing.assert_allclose(slack[shares > 0.01].numpy(), 0, atol=2e-2)
     assert float(slack.min()) > -2e-2
+
+
+@pytest.mark.parametrize("relaxation", [0.05, 1.0, 30.0])
+def test_unbalanced_plans_are_those_of_another_algorithm(relaxation: float) -> None:
+    """POT's, which is slow to find its end: cost and masses of the plan, and how much each point keeps."""
+    x, y = cloud(40, "x", dtype=torch.float64), cloud(30, "y", dtype=torch.float64) / 2 + 1
+    cost = snapshots.squared_distances(x, y)
+    known = torch.from_numpy(
+        ot.unbalanced.mm_unbalanced([], [], cost.numpy(), relaxation, numItermax=100_000, stopThr=1e-12)
+    )
+    kept = known.sum(1) * 40, known.sum(0) * 30
+    for potential, mass in zip(relaxed_potentials(cost, relaxation), kept, strict=True):
+        there = mass > 1e-8  # what that algorithm computes
+        torch.testing.assert_close((-potential / relaxation)[there], mass.log()[there], rtol=1e-2, atol=3e-2)
+    i, j, first, second = unbalanced_plan(x, y, relaxation)
+    row, column = (known / known.sum(axis, keepdim=True) for axis in (1, 0))
+    moved = row @ y, column.T @ x
+    found = torch.zeros_like(moved[0]), torch.zeros_like(moved[1])
+    found[0].index_add_(0, i, first[:, None] * y[j])
+    found[1].index_add_(0, j, second[:, None] * x[i])
+    for mine, theirs, mass in zip(found, moved, kept, strict=True):
+        off = (mine - theirs)[mass > 1e-3].norm(dim=1)
+        assert float(off.mean()) < 0.02
+
+
+def test_two_pairs_of_points_keep_what_their_distances_leave() -> None:
+    """Far from one another, each pair keeps its mass times e^(-distance^2 / (2 relaxation))."""
+    x, y = torch.tensor([[0.0], [100.0]]).double(), torch.tensor([[0.5], [102.0]]).double()
+    for potential in relaxed_potentials(snapshots.squared_distances(x, y), 1.5):
+        torch.testing.assert_close(potential, torch.tensor([0.125, 2.0]).double(), rtol=0, atol=0.01)
+    i, j, first, second = unbalanced_plan(x, y, 1.5)
+    assert i.tolist() == j.tolist() == [0, 1]
+    assert first.tolist() == second.tolist() == [1.0, 1.0]
+
+
+def test_unbalanced_gaussians_grow_as_their_closed_form() -> None:
+    r"""Between N(0, a) and N(0, b) potentials are quadratic, and the map is linear.
+
+    With slope tau, f'(x) = 2 (1 - tau) x; marginals are N(0, a') with 1 / a' = 1 / a + 2 (1 - tau) / rho, and
+    likewise 1 / b' = 1 / b + 2 (1 - 1 / tau) / rho. From b' = tau^2 a' follows
+    tau^2 = (1 / a + 2 / rho) / (1 / b + 2 / rho).
+    """
+    a, b, rho = 1.0, 3.0, 2.0
+    level = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
+    z = math.sqrt(2) * torch.erfinv(2 * level - 1)[:, None]
+    x, y = a**0.5 * z, b**0.5 * z
+    slope = math.sqrt((1 / a + 2 / rho) / (1 / b + 2 / rho))
+    f, g = relaxed_potentials(snapshots.squared_distances(x, y), rho)
+    inner = (z.abs() < 1.5)[:, 0]
+    for potential, at, bend in ((f, x[:, 0], 1 - slope), (g, y[:, 0], 1 - 1 / slope)):
+        expected = bend * at**2
+        off = (potential - expected)[inner]
+        assert float(off.std()) < 0.05 * float(expected[inner].std())
+    i, j, first, _ = unbalanced_plan(x, y, rho)
+    moved = torch.zeros(400, dtype=torch.float64).index_add_(0, i, first * y[j, 0])
+    torch.testing.assert_close(moved[inner], slope * x[inner, 0], rtol=0, atol=0.05)
+
+
+def test_points_beyond_all_reach_and_points_in_one_place_are_joined() -> None:
+    x = torch.zeros(3, 2).double()
+    for y in (x[:2], x[:2] + 1e3, torch.tensor([[0.0, 0.0], [1e4, 0.0]]).double()):
+        i, j, first, second = unbalanced_plan(x, y, 1e-3)
+        assert set(i.tolist()) == {0, 1, 2}
+        assert set(j.tolist()) == {0, 1}
+        assert bool((torch.cat([first, second]) >= 0).all())
+        torch.testing.assert_close(torch.zeros(3).double().index_add_(0, i, first), torch.ones(3).double())
 
 
 @pytest.mark.parametrize("full", [10**6, 1])

@@ -84,6 +84,30 @@ def test_the_drift_of_a_diffusion_has_the_score_in_it() -> None:
     torch.testing.assert_close(model.method.velocity(model.network, time, x), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["am_closed", "eam_closed"])
+def test_actions_have_mean_zero_along_the_path(name: str) -> None:
+    """The mean of x^2 under a Gaussian that widens exponentially is no polynomial of time."""
+    path = Squeezed()
+    model = CLOSED[name](**PLAIN, degree=8, draws=40).fit(path)
+    for time in torch.linspace(0, 1, 11, dtype=torch.float64):
+        x = path.sample(time.expand(4), torch.Generator())
+        found = model.network(time.expand(4), x).detach()
+        assert float(found.mean().abs()) < 1e-6 < float(found.std())
+
+
+@pytest.mark.parametrize("coupling", ["optimal", "unbalanced"])
+@pytest.mark.parametrize("name", ["am_closed", "eam_closed"])
+def test_actions_have_mean_zero_over_the_cells_of_a_snapshot(name: str, coupling: Any) -> None:
+    """Where nothing asks for it, the mean is far from zero: particles go off to one side."""
+    path = snapshots(coupling=coupling)
+    model = CLOSED[name](waves=20).fit(path)
+    for k, time in enumerate((0.0, 0.5, 1.0)):
+        assert float(model.action(time, path.points[k]).mean().abs()) < 1e-4
+    begin, end, first, second = path.joined(0)  # type: ignore[misc]
+    halfway = model.action(0.25, (begin + end) / 2)
+    assert float((halfway * (first + second) / 2).sum().abs()) < 1e-4 < float(halfway.std())
+
+
 def test_a_known_growth_rate_is_found() -> None:
     """Two places that do not move, with masses e^(a t) and e^(b t): features can tell them, and s is rate / lambda."""
 
@@ -208,7 +232,7 @@ def test_what_is_solved_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.
     def refuse(*_: object) -> None:
         raise AssertionError("solved again")
 
-    monkeypatch.setattr("am.training.solve._Solver", refuse)
+    monkeypatch.setattr("am.training.solve.Solver", refuse)
     again = am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)
     assert torch.equal(first.velocity(0.3, path.points[0]), again.velocity(0.3, path.points[0]))
     with pytest.raises(AssertionError, match="solved again"):

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 FULL_PLAN = 25_000_000
 """Entries of the largest cost matrix that is solved as a whole; above it, minibatches are coupled."""
-UNBALANCED_STEPS = 500
-"""Iterations for an unbalanced plan."""
+ENTROPY, TOLERANCE = 4e-3, 3e-6
+"""Entropy of an unbalanced plan beside the relaxation or the mean cost, and change of its potentials at the end."""
+ANNEALING_STEPS, SINKHORN_STEPS = 20, 2000
+"""Most iterations with each entropy, and with the last one."""
 LOST, NEGLIGIBLE = 1e-12, 1e-6
 """Mass of a point that is as good as without a partner, and share of a point's mass in a pair that is left out."""
 
@@ -260,12 +262,8 @@ def transport_plan(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Optimal transport of equal masses for squared Euclidean cost: (n, d), (m, d) -> rows, columns and masses.
 
     At most n + m - 1 pairs carry mass, and between equal numbers of points each point has one partner.
-    Computed by POT (Flamary et al., JMLR 22, 2021).
     """
-    import ot
-
-    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().cpu()
-    plan = torch.from_numpy(ot.emd([], [], cost.numpy(), numItermax=100_000_000))
+    plan = _transport(squared_distances(x, y))
     i, j = plan.nonzero(as_tuple=True)
     return i, j, plan[i, j]
 
@@ -273,16 +271,16 @@ def transport_plan(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def unbalanced_plan(x: Tensor, y: Tensor, relaxation: float) -> Plan:
     """Unbalanced transport of equal masses for squared Euclidean cost: (n, d), (m, d).
 
-    The plan pays ``relaxation`` times the Kullback-Leibler divergence of its marginals from equal masses. Computed by
-    POT, by the majorisation-minimisation of Chapel et al., NeurIPS 2021, which is slow to find its end where
-    ``relaxation`` is far above the squared distances.
+    The plan pays ``relaxation`` times the Kullback-Leibler divergence of its marginals from equal masses. It is the
+    cheapest plan between these marginals, which follow from potentials that a little entropy hardly changes. So
+    Sinkhorn's iteration finds the potentials, and exact transport the plan.
     """
-    import ot
-
-    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().cpu()
-    joined = torch.from_numpy(
-        ot.unbalanced.mm_unbalanced([], [], cost.numpy(), relaxation, numItermax=UNBALANCED_STEPS)
-    )
+    cost = squared_distances(x, y)
+    f, g = relaxed_potentials(cost, relaxation)
+    masses = [torch.softmax(-potential / relaxation, 0) for potential in (f, g)]
+    masses = [torch.where(mass < LOST, 0, mass) for mass in masses]
+    joined = _transport(cost, *(mass / mass.sum() for mass in masses))
+    joined[cost > f[:, None] + g + relaxation / 2] = 0  # forced by rounding alone
     nearest = torch.zeros_like(joined, dtype=torch.bool)
     for axis in (0, 1):  # a point without a partner within reach keeps the nearest: it hardly weighs there
         lost = joined.sum(axis, keepdim=True) < LOST
@@ -291,6 +289,52 @@ def unbalanced_plan(x: Tensor, y: Tensor, relaxation: float) -> Plan:
     first, second = joined / joined.sum(1, keepdim=True), joined / joined.sum(0, keepdim=True)
     i, j = torch.maximum(first, second).gt(NEGLIGIBLE).nonzero(as_tuple=True)
     return Plan(i, j, first[i, j], second[i, j])
+
+
+def relaxed_potentials(cost: Tensor, relaxation: float) -> tuple[Tensor, Tensor]:
+    """Dual potentials f, g of unbalanced transport of equal masses: (n, m) cost -> (n,), (m,), in units of the cost.
+
+    The marginals of the plan are 1 / n e^(-f / relaxation) and 1 / m e^(-g / relaxation). Sinkhorn's iteration with
+    less and less entropy (Chizat et al., Math. Comp. 87, 2018), each step followed by the best shift of one potential
+    against the other (Sejourne et al., AISTATS 2022), without which much ``relaxation`` makes it slow.
+    """
+    n, m = cost.shape
+    f, g = cost.new_zeros(n), cost.new_zeros(m)
+    least = ENTROPY * min(relaxation, float(cost.mean()) or relaxation)
+    most = -math.log(LOST) * relaxation
+    entropy = max(float(cost.max()) / 8, least)
+    while True:
+        share = relaxation / (relaxation + entropy)
+        for step in range(SINKHORN_STEPS if entropy == least else ANNEALING_STEPS):
+            if step % ANNEALING_STEPS == 0:  # numbers stay near one
+                f_0, g_0, kernel = f, g, ((f[:, None] + g - cost) / entropy).exp_()
+            before = f
+            f = share * (f_0 - entropy * (kernel @ ((g - g_0) / entropy).exp() / m).log()).clamp(max=most)
+            g = share * (g_0 - entropy * (((f - f_0) / entropy).exp() @ kernel / n).log()).clamp(max=most)
+            shift = relaxation / 2 * (_log_mean_exp(-f / relaxation) - _log_mean_exp(-g / relaxation))
+            f, g = f + shift, g - shift
+            if float((f - before).abs().max()) < TOLERANCE * relaxation:
+                break
+        if entropy == least:
+            return f, g
+        entropy = max(entropy / 2, least)
+
+
+def _log_mean_exp(x: Tensor) -> Tensor:
+    return x.logsumexp(0) - math.log(len(x))
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """(n, d), (m, d) -> (n, m) in double precision on the processor."""
+    return torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square().cpu()
+
+
+def _transport(cost: Tensor, *masses: Tensor) -> Tensor:
+    """The cheapest plan of given masses, or of equal ones, by POT (Flamary et al., JMLR 22, 2021): (n, m)."""
+    import ot
+
+    first, second = (mass.numpy() for mass in masses) if masses else ([], [])
+    return torch.from_numpy(ot.emd(first, second, cost.numpy(), numItermax=100_000_000))
 
 
 def _to(x: Tensor, generator: torch.Generator) -> Tensor:

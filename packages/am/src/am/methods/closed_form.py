@@ -42,8 +42,9 @@ class ClosedFormSettings(config.Settings):
 class ClosedForm(ActionMethod):
     """A form of Action Matching whose action is linear in features, to be placed before that form.
 
-    The action has coefficients of its own on each interval between snapshots. What it tells at an inner snapshot is of
-    the interval that begins there; particles that arrive follow the one that ends.
+    The action has coefficients of its own on each interval between snapshots. At an inner snapshot, its velocities are
+    those of the interval that begins there, and its growth rates the mean of both; particles that arrive follow the one
+    that ends.
     """
 
     settings: ClosedFormSettings  # type: ignore[assignment]  # there is no network to set, and there are no steps

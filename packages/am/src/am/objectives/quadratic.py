@@ -113,6 +113,15 @@ class Quadrature:
             b = b + moments.ends.T @ (torch.tensor([-1.0, 1.0]).double()[:, None] * w_ends[:, None] * at_ends)
         return Quadratic(a, b.reshape(-1))
 
+    def mean(self, moments: Moments, theta: Tensor, number: int) -> Tensor:
+        """E[sum_k theta_k phi_k] as a function of time, (P,) -> (number,): coefficients of the polynomials.
+
+        It goes through the nodes; where several do, it is the smallest.
+        """
+        u, _ = self._rule()
+        coefficients = legendre(u, self.degree)[0] @ theta.view(moments.values.shape[1], -1).T
+        return torch.linalg.pinv(legendre(u, number - 1)[0]) @ (coefficients * moments.values).sum(1)
+
 
 _FREE = 1e-6
 """Ridge of features that are to be spared, beside that of the others."""

@@ -123,11 +123,12 @@ def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
 
 
 class LinearAction(ScaledNetwork, Potential):
-    r"""An action s_t(x) = L^2 sum_mj theta_mj psi_m((x - c) / L) p_j(u), with coefficients of its own on each interval.
+    r"""An action s_t(x) = L^2 (sum_mj theta_mj psi_m((x - c) / L) p_j(u) + sum_j o_j p_j(u)).
 
-    c is the centre of the data and L their spread; p_j are polynomials of the part u of the interval that has passed.
-    Computes in double precision and answers in that of the points. At an inner knot, the interval that begins there
-    answers.
+    c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
+    Each interval has coefficients theta and o of its own; o is zero until it is set, and moves no particle.
+    Computes in double precision and answers in that of the points. At an inner knot, the value is the mean of both
+    intervals, from which growth follows; gradients are those of the interval that begins there.
 
     Parameters
     ----------
@@ -138,6 +139,8 @@ class LinearAction(ScaledNetwork, Potential):
     """
 
     knots: Tensor
+    offset: Tensor
+    """(K - 1, 3 J) coefficients of a function of time alone."""
 
     def __init__(
         self, dimension: int, settings: FeatureSettings, knots: Tensor, constant: bool, generator: torch.Generator
@@ -150,6 +153,7 @@ class LinearAction(ScaledNetwork, Potential):
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.theta = nn.Parameter(theta / 100)
         """(K - 1, M, J) coefficients."""
+        self.register_buffer("offset", torch.zeros(len(knots) - 1, 3 * self.degree + 3, dtype=torch.float64))
         self._interval: int | None = None
 
     def interval(self, index: int) -> LinearAction:
@@ -162,20 +166,26 @@ class LinearAction(ScaledNetwork, Potential):
         """The action of the path run backwards, interval by interval too."""
         return ReversedLinearAction(self)
 
-    def _at(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Coefficients of the space features, and their derivatives in time: (n,) -> (n, M), twice."""
-        time = time.double()
+    def _at(self, time: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
+        """Coefficients of the space features and last of 1, and their slopes in time: (n,) -> (n, M + 1), twice.
+
+        At inner knots of the interval that begins there, or of the one that ends.
+        """
         if self._interval is None:
-            index = (torch.searchsorted(self.knots, time.detach(), right=True) - 1).clamp(0, len(self.knots) - 2)
+            knots = self.knots.to(time.dtype)  # as times are rounded
+            index = torch.searchsorted(knots, time.detach().contiguous(), right=leading) - 1
+            index = index.clamp(0, len(knots) - 2)
         else:
             index = torch.full(time.shape, self._interval, device=time.device)
+        time = time.double()
         lengths = self.knots.diff()[index]
-        values, slopes = legendre((time - self.knots[index]) / lengths, self.degree)
-        slopes = slopes / lengths[:, None]
-        found = time.new_zeros(2, len(time), self.theta.shape[1])
+        values, slopes = legendre((time - self.knots[index]) / lengths, self.offset.shape[1] - 1)
+        polynomials, j = torch.stack([values, slopes / lengths[:, None]]), self.degree + 1
+        found = time.new_zeros(2, len(time), self.theta.shape[1] + 1)
         for k in index.unique().tolist():
             here = (index == k).nonzero()[:, 0]
-            both = torch.stack([values[here], slopes[here]]) @ self.theta[k].T
+            now = polynomials[:, here]
+            both = torch.cat([now[..., :j] @ self.theta[k].T, now @ self.offset[k][:, None]], -1)
             found = found.index_add(1, here, both)
         return found[0], found[1]
 
@@ -183,24 +193,29 @@ class LinearAction(ScaledNetwork, Potential):
         spread = self.spread.double()
         return (x.double() - self.centre.double()) / spread, spread
 
+    @staticmethod
+    def _sum(coefficients: Tensor, features: Tensor) -> Tensor:
+        return (coefficients[:, :-1] * features).sum(1) + coefficients[:, -1]
+
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
         z, spread = self._scaled(x)
-        return (spread**2 * (self._at(time)[0] * self.space_features.values(z)).sum(1)).to(x.dtype)
+        both = (self._at(time)[0] + self._at(time, leading=False)[0]) / 2
+        return (spread**2 * self._sum(both, self.space_features.values(z))).to(x.dtype)
 
     def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
         """Value and gradients, from those of the features."""
         z, spread = self._scaled(x)
         now, slope = self._at(time)
         features = self.space_features.values(z)
-        value, ds_dt = (spread**2 * (c * features).sum(1) for c in (now, slope))
-        ds_dx = spread * self.space_features.gradient(z, now)
+        value, ds_dt = (spread**2 * self._sum(c, features) for c in (now, slope))
+        ds_dx = spread * self.space_features.gradient(z, now[:, :-1])
         return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx.to(x.dtype))
 
     def space(self, time: Tensor, x: Tensor) -> Tensor:
         """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
         z, spread = self._scaled(x)
-        return (spread * self.space_features.gradient(z, self._at(time)[0])).to(x.dtype)
+        return (spread * self.space_features.gradient(z, self._at(time)[0][:, :-1])).to(x.dtype)
 
 
 class ReversedLinearAction(ReversedPotential):

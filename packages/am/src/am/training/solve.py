@@ -12,10 +12,11 @@ import logging
 import math
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -90,10 +91,9 @@ def solve(
             if about.get("digest") == digest:
                 return Trained(weights, {1: weights}, rows, about["seconds"])
         begun = clock.monotonic()
-        theta, row = _Solver(network, marginals, form, settings, key).solve()
+        solved, row = Solver(network, marginals, [form], settings, key).solve(form)
         seconds = clock.monotonic() - begun
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-        weights["theta"] = theta
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()} | solved
         if fabric.is_global_zero:
             row = {"step": 1, "seconds": round(seconds, 3), **row}
             with atomic(rows) as temporary, temporary.open("w", newline="") as lines:
@@ -101,7 +101,7 @@ def solve(
                 writer.writeheader()
                 writer.writerow(row)
             write_tensors(file, weights, {"step": 1, "seconds": seconds, "digest": digest})
-            log.info("%s: %d unknowns, held-out loss %.4g", key, theta.numel(), row["held_out"])
+            log.info("%s: %d unknowns, held-out loss %.4g", key, solved["theta"].numel(), row["held_out"])
         return Trained(weights, {1: weights}, rows, seconds)
 
 
@@ -180,68 +180,119 @@ class _Curves:
             yield _Points(z, share, velocity / self.length, gain)
 
 
-class _Solver:
-    """Everything is in units of the network: (x - c) / L, so sigma is over L and lambda times L^2."""
+class Fold(NamedTuple):
+    """A path through all cells but those of a fold, that through those of the fold, and the part of cells there."""
+
+    rest: SnapshotPath
+    held: SnapshotPath
+    part: float
+
+
+Minima = list[Tensor]
+"""For each interval, the least coefficients with each ridge: (R, P)."""
+
+
+class Solver:
+    """The least coefficients of losses that differ in what noise and growth cost: their moments are the same.
+
+    Everything inside is in units of the network: (x - c) / L, so sigma is over L and lambda times L^2.
+
+    Parameters
+    ----------
+    forms
+        All losses that will be asked for.
+    folds
+        Cells to be held out in turn; by default as many folds as the settings tell.
+    """
 
     def __init__(
-        self, network: LinearAction, marginals: Marginals, form: Form, settings: SolvingSettings, key: str
+        self,
+        network: LinearAction,
+        marginals: Marginals,
+        forms: Sequence[Form],
+        settings: SolvingSettings,
+        key: str,
+        folds: Sequence[Fold] | None = None,
     ) -> None:
         self.network, self.marginals, self.settings, self.key = network, marginals, settings, key
         self.features = network.space_features
         self.centre, self.spread = network.centre.double().cpu(), float(network.spread)
-        self.form = replace(form, sigma=form.sigma / self.spread, growth=form.growth * self.spread**2)
+        self.moving = forms[0].moving
+        self.needs_products = any(form.growth for form in forms)
+        self.needs_laplacians = any(form.sigma for form in forms)
         nodes = settings.nodes or 3 * network.degree + 3
         knots = network.knots.cpu().tolist()
         self.rules = [Quadrature(begin, end, nodes, network.degree) for begin, end in pairwise(knots)]
+        self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
+        """Unknowns of all features but waves: what is simple is not made small."""
+        if folds is None and _splits(marginals):
+            folds = split(marginals, settings.folds, key)
+        self.parts = folds
 
-    def solve(self) -> tuple[Tensor, dict[str, float]]:
-        """(K - 1, M, J) coefficients, and a row for the log."""
-        full, folds = self._forms()
-        ridges, sizes = self.settings.ridges, self.features.sizes
-        spared = sum(sizes[:-1]) * (self.network.degree + 1)  # all but waves: what is simple is not made small
-        tests = torch.stack(
-            [
-                sum(test[k].loss(train[k].minima(ridges, spared)) for k in range(len(full)))  # type: ignore[misc]
-                for train, test in folds
-            ]
-        )
-        best = simplest(tests, ridges)
-        found = [whole.minima([ridges[best]], spared)[0] for whole in full]
-        unit = self.spread**2
-        loss = sum(float(whole.loss(theta)) for whole, theta in zip(full, found, strict=True))
-        row = {"loss": unit * loss, "held_out": unit * float(tests[:, best].mean()), "ridge": ridges[best]}
-        return torch.stack([theta.view(self.features.number, -1) for theta in found]), row
+    def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Coefficients by their names in the network, and a row for the log.
 
-    def _forms(self) -> tuple[list[Quadratic], list[tuple[list[Quadratic], list[Quadratic]]]]:
-        """The form of each interval, of everything and, for each fold, without it and of it alone."""
-        if isinstance(self.marginals, SnapshotPath) and min(map(len, self.marginals.points)) > 1:
-            whole = self._form(self._moments(self.marginals, 1, "all"))
-            return whole, [
-                (
-                    self._form(self._moments(rest, 1 - part, f"without {i}")),
-                    self._form(self._moments(held, part, f"{i}")),
-                )
-                for i, (rest, held, part) in enumerate(_split(self.marginals, self.settings.folds, self.key))
-            ]
-        folds = self.settings.folds
-        groups = [self._moments(self.marginals, 1 / folds, f"{i}") for i in range(folds)]
-        return self._form(_merged(groups)), [
-            (self._form(_merged([*groups[:i], *groups[i + 1 :]])), self._form(held)) for i, held in enumerate(groups)
+        Where there is one ridge, nothing is held out.
+        """
+        ridges = self.settings.ridges
+        ridge, held_out = ridges[0], math.nan
+        if len(ridges) > 1:
+            losses, _ = self.held_out(form)
+            best = simplest(losses, ridges)
+            ridge, held_out = ridges[best], float(losses[:, best].mean())
+        full = self._form(self.whole, form)
+        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
+        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
+        return self.weights(self.whole, found), {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
+
+    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
+        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
+        losses, minima = [], []
+        for rest, held in self.folds:
+            found = [quadratic.minima(self.settings.ridges, self.spared) for quadratic in self._form(rest, form)]
+            tests = zip(self._form(held, form), found, strict=True)
+            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
+            minima.append(found)
+        return self.spread**2 * torch.stack(losses), minima
+
+    def weights(self, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The (P,) coefficients of each interval by their names in the network."""
+        weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
+        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
+            number = self.network.offset.shape[1]
+            weights["offset"] = torch.stack(
+                [-rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
+            )
+        return weights
+
+    @cached_property
+    def whole(self) -> list[Moments]:
+        """Moments of everything, of each interval."""
+        return self._moments(self.marginals, 1, "all") if self.parts is not None else _merged(self._groups)
+
+    @cached_property
+    def folds(self) -> list[tuple[list[Moments], list[Moments]]]:
+        """For each fold, moments without it and of it alone."""
+        if self.parts is None:
+            groups = self._groups
+            return [(_merged([*groups[:i], *groups[i + 1 :]]), held) for i, held in enumerate(groups)]
+        return [
+            (self._moments(rest, 1 - part, f"without {i}"), self._moments(held, part, f"{i}"))
+            for i, (rest, held, part) in enumerate(self.parts)
         ]
 
-    def _form(self, moments: Sequence[Moments]) -> list[Quadratic]:
-        form = self.form
+    @cached_property
+    def _groups(self) -> list[list[Moments]]:
+        """Moments of draws, where they can be drawn for ever."""
+        folds = self.settings.folds
+        return [self._moments(self.marginals, 1 / folds, f"{i}") for i in range(folds)]
+
+    def _form(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
+        sigma, growth = form.sigma / self.spread, form.growth * self.spread**2
         return [
-            rule.form(m, form.weight, sigma=form.sigma, growth=form.growth, moving=form.moving, gain=self._gain(rule))
+            rule.form(m, form.weight, sigma=sigma, growth=growth, moving=form.moving, gain=_gain(rule, form))
             for rule, m in zip(self.rules, moments, strict=True)
         ]
-
-    def _gain(self, rule: Quadrature) -> float:
-        """Rate at which the whole mass grows on an interval."""
-        if self.form.log_mass is None:
-            return 0.0
-        before, after = self.form.log_mass(torch.tensor([rule.begin, rule.end], dtype=torch.float64)).tolist()
-        return (after - before) / (rule.end - rule.begin)
 
     def _moments(self, path: Marginals, part: float, name: str) -> list[Moments]:
         """Of each interval, from a part of the draws."""
@@ -261,15 +312,15 @@ class _Solver:
 
     def _node(self, drawn: Iterator[_Points]) -> tuple[Tensor, ...]:
         """Moments at one time, in their order."""
-        features, form, m = self.features, self.form, self.features.number
+        features, m = self.features, self.features.number
         squares, sums = torch.zeros(2, m, m, dtype=torch.float64), torch.zeros(3, m, dtype=torch.float64)
         for z, share, velocity, gain in drawn:
             values = features.values(z)
             squares[0] += features.gram(z, share)
             sums[0] += share @ values
-            if form.growth:
+            if self.needs_products:
                 squares[1] += (share[:, None] * values).T @ values
-            if form.sigma:
+            if self.needs_laplacians:
                 sums[1] += share @ features.laplacians(z)
             if velocity is not None:
                 sums[2] += share @ features.along(z, velocity)
@@ -280,7 +331,7 @@ class _Solver:
     def _values(self, draw: Callable[[float], Iterator[_Points]], time: float) -> Tensor:
         """Means of the features at an end of an interval, where the loss asks for them: (M,)."""
         total = torch.zeros(self.features.number, dtype=torch.float64)
-        if not self.form.moving:
+        if not self.moving:
             for z, share, *_ in draw(time):
                 total += share @ self.features.values(z)
         return total
@@ -304,7 +355,7 @@ class _Solver:
             rng = generator(*names, first)
             times = torch.full((min(chunk, n - first),), time, dtype=torch.float64)
             share = times.new_full(times.shape, 1 / n)
-            if self.form.moving and isinstance(path, MovingMarginals):
+            if self.moving and isinstance(path, MovingMarginals):
                 x, v = path.moving(times, rng)
                 yield _Points(self._scaled(x), share, v.double() / self.spread)
             else:
@@ -325,20 +376,32 @@ def _merged(groups: Sequence[Sequence[Moments]]) -> list[Moments]:
     return [mean_moments(parts) for parts in zip(*groups, strict=True)]
 
 
-def _split(path: SnapshotPath, folds: int, key: str) -> Iterator[tuple[SnapshotPath, SnapshotPath, float]]:
-    """The path through all cells but those of a fold, that through those of the fold, and the part of cells there.
+def _gain(rule: Quadrature, form: Form) -> float:
+    """Rate at which the whole mass grows on an interval."""
+    if form.log_mass is None:
+        return 0.0
+    before, after = form.log_mass(torch.tensor([rule.begin, rule.end], dtype=torch.float64)).tolist()
+    return (after - before) / (rule.end - rule.begin)
 
-    There are as many folds as cells allow.
-    """
+
+def _splits(marginals: Marginals) -> TypeGuard[SnapshotPath]:
+    """Whether there are cells that can be held out."""
+    return isinstance(marginals, SnapshotPath) and min(map(len, marginals.points)) > 1
+
+
+def split(path: SnapshotPath, folds: int, key: str) -> list[Fold]:
+    """Hold out a part of the cells of each time in turn, in so many folds, or as many as there are cells."""
     folds = min(folds, *(len(x) for x in path.points))
     orders = [torch.randperm(len(x), generator=generator(key, "folds", k)) for k, x in enumerate(path.points)]
+    found = []
     for fold in range(folds):
         rest, held = [], []
         for x, order in zip(path.points, orders, strict=True):
             mine = torch.arange(len(x)) % folds == fold
             rest.append(x[order[~mine]])
             held.append(x[order[mine]])
-        yield _through(path, rest), _through(path, held), 1 / folds
+        found.append(Fold(_through(path, rest), _through(path, held), 1 / folds))
+    return found
 
 
 def _through(path: SnapshotPath, points: Sequence[Tensor]) -> SnapshotPath:
