@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 
 from am.config import ConfigError
 from am.experiments import Project
-from am.results.files import WriteError
+from am.io.files import WriteError
 
 min_version("9.0")
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import gamma, hyp1f1
 
-from am.results.estimates import BLOCKS, estimate, next_value
-from am.results.labels import Label
-from am.results.pairs import compare_pairs
-from am.results.ranks import ranks
-from am.results.tables import markdown_table
-from am.results.tidy import BLOCK_COLUMNS, METRIC_COLUMNS
+from am.io.tidy import BLOCK_COLUMNS, METRIC_COLUMNS
+from am.report.estimates import BLOCKS, estimate, next_value
+from am.report.labels import Label
+from am.report.pairs import compare_pairs
+from am.report.ranks import ranks
+from am.report.tables import markdown_table
 
 Array = NDArray[np.float64]
 SEEDS, REPEATS = (2, 3, 5, 10), (5, 10, 20, 50)

@@ -13,7 +13,7 @@ from machine import describe
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from am.data.raw import find_raw
+from am.io.raw import find_raw
 from am.metrics.feature_distances import kernel_distance
 from am.metrics.features import EfficientNet
 from am.metrics.viewer import Viewer

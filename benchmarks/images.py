@@ -31,10 +31,10 @@ from torch.utils.flop_counter import flop_registry
 from am.config import merge
 from am.datasets.images import ImageDataset
 from am.experiments import Project
+from am.io.provenance import peak_memory
 from am.marginals.images import PATHS, ImageEnds
 from am.methods.contract import TrainedMethod
 from am.randomness import generator
-from am.results.provenance import peak_memory
 from am.runs import build_method
 from am.training.devices import precision
 from am.training.stream import Stream

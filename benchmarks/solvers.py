@@ -17,14 +17,14 @@ import pandas as pd
 import torch
 from machine import describe
 
-from am.data.snapshots import read_snapshots
 from am.experiments import Project
+from am.io.provenance import origin, write_origin
+from am.io.snapshots import read_snapshots
 from am.metrics.classifier import Classifier
 from am.metrics.feature_distances import frechet_distance
-from am.results.figures.metric_lines import panel
-from am.results.figures.saving import save_figure
-from am.results.figures.style import looks, styled
-from am.results.provenance import origin, write_origin
+from am.report.figures.metric_lines import panel
+from am.report.figures.saving import save_figure
+from am.report.figures.style import looks, styled
 from am.runs import step_digest
 from am.steps.sample import Sampler
 from am.training.checkpoint import read_tensors

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from am.data.samples import read_samples
-from am.data.snapshots import read_snapshots
+from am.io.samples import read_samples
+from am.io.snapshots import read_snapshots
 
 ROOT = Path(__file__).parents[1]
 FIRST = 5

@@ -15,7 +15,7 @@ from am import plugins
 from am.config import read_yaml
 from am.experiment_files import ExperimentFiles
 from am.experiments import Project
-from am.results.tables import markdown_table
+from am.report.tables import markdown_table
 
 CONFIG = Path(__file__).parents[1] / "config"
 

@@ -14,7 +14,7 @@ import torch
 from am import cli
 from am.config import write_yaml
 from am.experiments import Project
-from am.results.provenance import Commit
+from am.io.provenance import Commit
 from am.steps.keep import keep
 
 PROJECT: dict[str, dict[str, Any]] = {
@@ -119,7 +119,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["am", *map(str, arguments)])
             patch.chdir(folder)  # from which records name files
-            patch.setattr("am.results.provenance._commit_here", lambda: Commit("c" * 40))
+            patch.setattr("am.io.provenance._commit_here", lambda: Commit("c" * 40))
             with pytest.raises(SystemExit) as stop:
                 cli.main()
             assert stop.value.code == 0, arguments

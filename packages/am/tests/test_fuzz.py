@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from am.config import ConfigError, read_yaml, write_yaml
 from am.experiment_files import ExperimentFiles
 from am.experiments import Project
-from am.results.provenance import (
+from am.io.provenance import (
     ProvenanceError,
     collect,
     file_sha256,

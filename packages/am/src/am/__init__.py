@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from am.cells.fates import transitions
     from am.cells.model import CellModel, fit
     from am.config import ConfigError
-    from am.data.snapshots import DataError
     from am.dynamics.trajectory import DynamicsError
     from am.extras import MissingExtraError
+    from am.io.snapshots import DataError
     from am.loading import load
     from am.marginals.gaussian import Gaussian
     from am.marginals.hydrogen import Hydrogen
@@ -95,7 +95,7 @@ __getattr__ = lazy(
         "am.cells.fates": "transitions",
         "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",
-        "am.data.snapshots": "DataError",
+        "am.io.snapshots": "DataError",
         "am.dynamics.trajectory": "DynamicsError",
         "am.extras": "MissingExtraError",
         "am.loading": "load",

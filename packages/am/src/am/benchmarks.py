@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from am.config import ConfigError, Settings, nearest, parse, read_yaml
-from am.results.labels import Label
+from am.report.labels import Label
 
 FOLDER = Path("workflow/benchmarks")
 """From where the workflow runs, beside ``config/``."""

@@ -288,7 +288,7 @@ def schema(
     """Write JSON schemas of configuration files, methods and data sets, for editors and reviewers."""
     import json
 
-    from am.results.files import atomic
+    from am.io.files import atomic
     from am.schemas import schemas, write_editor_schemas
 
     if out is None and editors is None:
@@ -512,7 +512,7 @@ def verify(
     from rich.console import Console
 
     from am.experiments import Project
-    from am.results.verdicts import for_terminal
+    from am.report.verdicts import for_terminal
     from am.steps.verify import verify as step
 
     judgements, faults = step(Project(project, {"scale": scale}), results, kept, out)
@@ -618,7 +618,7 @@ def review(
     require("am review", "report")
     from rich.console import Console
 
-    from am.results.verdicts import claims
+    from am.report.verdicts import claims
     from am.steps.review import review as step
 
     found = step(project, kept, out, accept)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from am.config import ConfigError, merge, nearest, read_yaml
-from am.results.published import read_published
+from am.report.published import read_published
 
 log = logging.getLogger(__name__)
 

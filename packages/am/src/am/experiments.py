@@ -18,14 +18,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Wit
 from am import plugins
 from am.benchmarks import FOLDER, Benchmark, read_benchmarks
 from am.config import ConfigError, Settings, digest, merge, nearest, parse, read_yaml
-from am.data.registry import ARCHIVES, RemoteFile, published_archive
 from am.datasets.contract import Dataset
 from am.experiment_files import NAME, ExperimentFiles, Written, with_new_names
+from am.io.provenance import Asked, named
+from am.io.registry import ARCHIVES, RemoteFile, published_archive
 from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import COLOUR_METRICS, IMAGE_METRICS, LikelihoodSettings, PairedSettings
-from am.results.labels import Label
-from am.results.provenance import Asked, named
-from am.results.published import Published
+from am.report.labels import Label
+from am.report.published import Published
 from am.runs import (
     About,
     Course,

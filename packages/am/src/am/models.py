@@ -16,11 +16,11 @@ from torch import Tensor
 from am import plugins
 from am.config import ConfigError, merge, nearest, write_yaml
 from am.extras import require_packages
+from am.io.files import atomic
 from am.marginals.marginals import Marginals
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import derive_seed, generator
-from am.results.files import atomic
 from am.runs import build_method
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, write_tensors

@@ -14,11 +14,11 @@ from am import plugins
 from am.config import ConfigError, Settings, digest, parse, read_yaml, write_yaml
 from am.datasets.contract import Dataset, Time
 from am.extras import require_packages
+from am.io.code_digest import code_digest
+from am.io.files import atomic
+from am.io.provenance import Asked, Origin, named, origin
 from am.methods.contract import Method, TrainedMethod
 from am.metrics.settings import BitsPerDim, DistanceSettings, MetricSettings
-from am.results.code_digest import code_digest
-from am.results.files import atomic
-from am.results.provenance import Asked, Origin, named, origin
 
 if TYPE_CHECKING:
     from am.marginals.marginals import Marginals

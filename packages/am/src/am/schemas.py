@@ -13,7 +13,7 @@ from am import plugins
 from am.benchmarks import Benchmark
 from am.config import Settings
 from am.experiments import Experiment, Name, ProjectSettings, Scale
-from am.results.files import atomic
+from am.io.files import atomic
 
 
 class _ExperimentFile(Experiment):

@@ -29,9 +29,9 @@ from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from am.config import ConfigError, Settings, merge, parse
-from am.data.snapshots import Snapshots, read_snapshots, write_snapshots
 from am.datasets.contract import Dataset
 from am.dynamics.trajectory import DynamicsError
+from am.io.snapshots import Snapshots, read_snapshots, write_snapshots
 from am.marginals.finite import FiniteMarginals
 from am.marginals.gaussian import Gaussian
 from am.marginals.marginals import Marginals, ScoredMarginals

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 import am
 from am.cells.fates import _wilson
-from am.data.snapshots import DataError
+from am.io.snapshots import DataError
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from anndata import AnnData, read_h5ad
 import am
 from am.cells.quality import held_out
 from am.config import ConfigError
-from am.data.snapshots import DataError
-from am.data.time_course import TimeCourse
+from am.io.snapshots import DataError
+from am.io.time_course import TimeCourse
 from am.metrics.energy import energy_distance
 
 SHIFT = np.array([3.0, -1.5])

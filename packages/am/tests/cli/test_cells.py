@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from am.config import write_yaml
-from am.data.samples import read_samples
-from am.data.snapshots import read_snapshots
+from am.io.samples import read_samples
+from am.io.snapshots import read_snapshots
 from am.metrics.energy import energy_distance
 
 from ..conftest import Run

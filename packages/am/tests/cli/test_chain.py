@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from am.data.samples import read_samples
-from am.data.snapshots import read_snapshots
+from am.io.samples import read_samples
+from am.io.snapshots import read_snapshots
 from am.metrics.evaluate import evaluate
 from am.metrics.settings import Energy, Mmd
 from am.training.checkpoint import read_tensors

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from am.config import merge, read_yaml, write_yaml
-from am.results.provenance import sidecar
+from am.io.provenance import sidecar
 
 RESULTS = "results/tiny"
 FIGURES = ("iterations.png", "times.png", "losses.png", "histograms.png", "animation.gif")

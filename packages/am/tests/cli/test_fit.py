@@ -21,7 +21,7 @@ from scipy import sparse
 
 from am import plugins
 from am.config import read_yaml, write_yaml
-from am.data.time_course import COLUMNS, EMBEDDINGS
+from am.io.time_course import COLUMNS, EMBEDDINGS
 from am.methods.am import ActionMatching
 from am.methods.contract import ActionMethod, TrainedMethod
 from am.training.checkpoint import read_tensors

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from am.config import write_yaml
-from am.data.time_course import EMBEDDINGS
+from am.io.time_course import EMBEDDINGS
 
 few = settings(
     deadline=None, max_examples=12, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)

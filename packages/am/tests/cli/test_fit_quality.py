@@ -17,10 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from am.cells.quality import SPLITS, Interval, Weights, intervals, summary, table, too_few, verdicts
 from am.config import read_yaml, write_yaml
-from am.data.samples import Samples
+from am.io.samples import Samples
 from am.methods.contract import Prediction
 from am.metrics.energy import energy_distance
-from am.results.figures.trajectories import trajectories
+from am.report.figures.trajectories import trajectories
 from am.steps.fit_inputs import read_inputs
 
 CPU = torch.device("cpu")

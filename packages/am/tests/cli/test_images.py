@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from am.config import read_yaml, write_yaml
-from am.data.registry import find_file
-from am.data.samples import read_samples
-from am.data.snapshots import read_snapshots
 from am.datasets.images import ImageSettings
+from am.io.registry import find_file
+from am.io.samples import read_samples
+from am.io.snapshots import read_snapshots
 from am.metrics.settings import COLOUR_METRICS
 
 from ..conftest import Run

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from am.results.provenance import ProvenanceError, file_sha256, sidecar
-from am.results.store import RUN_COLUMNS, environment, read_environments, read_kept
+from am.io.provenance import ProvenanceError, file_sha256, sidecar
+from am.report.store import RUN_COLUMNS, environment, read_environments, read_kept
 
 RESULTS = Path("results/tiny")
 ATOM, STORE = RESULTS / "atom", Path("results/expected/tiny/atom")
@@ -197,7 +197,7 @@ def test_without_results_there_is_nothing_to_keep(am: Any) -> None:
 
 
 def test_without_a_commit_nothing_is_clean(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
-    from am.results import provenance
+    from am.report import provenance
 
     monkeypatch.setattr(provenance, "_commit_here", lambda: provenance.Commit("unknown", "git is not installed"))
     with pytest.raises(ProvenanceError, match="the commit of this library is unknown: git is not installed"):

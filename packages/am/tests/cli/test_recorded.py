@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from am.config import merge, read_yaml, write_yaml
-from am.results.provenance import file_sha256, origin, sidecar, write_origin
+from am.io.provenance import file_sha256, origin, sidecar, write_origin
 
 RESULTS = Path("results/tiny")
 ATOM = RESULTS / "atom"

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from am.results.provenance import Provenance, collect, origin, sidecar, write_origin, write_provenance
-from am.results.verdicts import Judgement, Verdict, write_verdicts
+from am.io.provenance import Provenance, collect, origin, sidecar, write_origin, write_provenance
+from am.report.verdicts import Judgement, Verdict, write_verdicts
 
 ROOT = Path(__file__).parents[4]
 KEPT = ROOT / "results/expected"

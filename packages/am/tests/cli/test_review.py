@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from am.config import merge, read_yaml, write_yaml
-from am.results.store import read_kept
+from am.report.store import read_kept
 
 METRICS, RUNS = "kept/tiny/atom/metrics.csv", "kept/tiny/atom/runs.csv"
 PUBLISHED = {"method": "am", "metric": "mmd", "confidence": "restated", "source": "a page", "claim": "It works."}

@@ -16,10 +16,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from am.config import ConfigError
-from am.data.embryoid import read_embryoid
-from am.data.snapshots import DataError, read_snapshots
 from am.datasets import embryoid, embryoid_mini, myoblast
 from am.datasets.cells import CellDataset, Cells
+from am.io.embryoid import read_embryoid
+from am.io.snapshots import DataError, read_snapshots
 from am.methods.contract import TrainedMethod
 from am.metrics.energy import energy_distance
 from am.metrics.settings import Energy

@@ -14,10 +14,10 @@ from scipy.io import mmwrite
 from scipy.sparse import csc_matrix
 
 from am.config import ConfigError
-from am.data.embryoid import TIMES
-from am.data.snapshots import DataError
 from am.datasets.cells import CellDataset
 from am.datasets.embryoid_raw import SAMPLES
+from am.io.embryoid import TIMES
+from am.io.snapshots import DataError
 from am.runs import build_dataset
 
 EACH, GENES = 60, 40

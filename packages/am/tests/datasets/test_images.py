@@ -19,12 +19,12 @@ from skimage.data import chelsea
 from sklearn.datasets import load_digits, load_sample_images
 
 from am.config import ConfigError
-from am.data.cifar import FOLDER, TEST, TRAIN, read_cifar10
-from am.data.raw import find_raw
-from am.data.registry import find_file
-from am.data.snapshots import DataError, read_snapshots
 from am.datasets.images import ImageDataset, Images, ImageSettings
 from am.datasets.natural_patches import PHOTOGRAPHS
+from am.io.cifar import FOLDER, TEST, TRAIN, read_cifar10
+from am.io.raw import find_raw
+from am.io.registry import find_file
+from am.io.snapshots import DataError, read_snapshots
 from am.metrics.settings import Energy
 from am.metrics.viewer import Viewer
 from am.runs import DataConfig, Evaluation, build_dataset, write_settings

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from am.data.snapshots import Snapshots, write_snapshots
+from am.io.snapshots import Snapshots, write_snapshots
 from am.methods.contract import TrainedMethod
 from am.metrics.energy import energy_distance
 from am.metrics.fields import correlation as correlation_of

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from am import plugins
 from am.config import ConfigError
-from am.data.snapshots import DataError, read_snapshots
+from am.io.snapshots import DataError, read_snapshots
 from am.marginals.mixture import GaussianMixture
 from am.marginals.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from am.marginals.snapshots import SnapshotPath

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from am.data.snapshots import DataError
+from am.io.snapshots import DataError
 from am.marginals.finite import FiniteMarginals
 from am.randomness import generator
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from am.data.time_course import TimeCourse
+from am.io.time_course import TimeCourse
 from am.marginals.units import Units
 
 

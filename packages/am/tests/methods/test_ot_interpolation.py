@@ -12,9 +12,9 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from am.config import Settings, write_yaml
-from am.data.samples import read_samples
-from am.data.snapshots import read_snapshots
 from am.dynamics.trajectory import DynamicsError
+from am.io.samples import read_samples
+from am.io.snapshots import read_snapshots
 from am.marginals.snapshots import SnapshotPath
 from am.methods.ot_interpolation import OptimalTransportInterpolation
 from am.randomness import generator

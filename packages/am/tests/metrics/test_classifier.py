@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from am.data.raw import find_raw
+from am.io.raw import find_raw
 from am.metrics.classifier import Classifier
 from am.metrics.evaluate import evaluate
 from am.metrics.feature_distances import frechet_distance, kernel_distance

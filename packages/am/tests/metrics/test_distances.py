@@ -250,7 +250,7 @@ def test_settings_reach_the_metric() -> None:
 MEMORY = """
 import sys, torch
 from am.metrics.mmd import mmd_squared
-from am.results.provenance import peak_memory
+from am.io.provenance import peak_memory
 torch.set_num_threads(1)
 n = int(sys.argv[1])
 x, y = torch.randn(n, 3), torch.randn(n, 3)

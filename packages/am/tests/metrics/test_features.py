@@ -15,8 +15,8 @@ from skimage.data import chelsea
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from am.data.raw import find_raw
-from am.data.snapshots import DataError
+from am.io.raw import find_raw
+from am.io.snapshots import DataError
 from am.metrics.evaluate import evaluate, evaluate_pictures
 from am.metrics.feature_distances import kernel_distance
 from am.metrics.features import EfficientNet, Inception

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from am.data.raw import find_raw
+from am.io.raw import find_raw
 from am.metrics.evaluate import evaluate_pairs
 from am.metrics.paired import paired, peak_signal_to_noise, structural_similarity
 from am.metrics.samples import MetricError

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from am.config import ConfigError
-from am.results.pairs import COLUMNS as PAIR_COLUMNS
+from am.report.pairs import COLUMNS as PAIR_COLUMNS
 from am.steps.leaderboard import across, board
 from am.steps.pages import Store, pages, render
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from am.config import ConfigError, merge, read_yaml, write_yaml
-from am.data.samples import Samples, write_samples
-from am.data.snapshots import DataError, Snapshots, read_snapshots, write_snapshots
 from am.experiments import Project
+from am.io.samples import Samples, write_samples
+from am.io.snapshots import DataError, Snapshots, read_snapshots, write_snapshots
 from am.marginals.snapshots import SnapshotPath
 from am.methods.am import ActionMatching
 from am.metrics.energy import energy_distance

@@ -93,7 +93,7 @@ def main(folder: Path, iterations: int, kills: int) -> None:
     import torch
 
     from am.config import write_yaml
-    from am.data.snapshots import Snapshots, write_snapshots
+    from am.io.snapshots import Snapshots, write_snapshots
     from am.steps.train import train as step
 
     torch.set_num_threads(1)

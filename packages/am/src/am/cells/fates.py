@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from am.data.snapshots import DataError
+from am.io.snapshots import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,16 +19,16 @@ from am.cells.learners import AUTO, joined, learner, named
 from am.cells.population import Dynamics, Population, is_turned, judged, measured, tell
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
-from am.data.cell_files import called, read_columns
-from am.data.choice import populations
-from am.data.snapshots import DataError
-from am.data.time_course import Floats, read_cell_times, read_time_course
 from am.dynamics.weighted import self_normalised
 from am.extras import require
+from am.io.cell_files import called, read_columns
+from am.io.choice import populations
+from am.io.files import atomic
+from am.io.snapshots import DataError
+from am.io.time_course import Floats, read_cell_times, read_time_course
 from am.marginals.units import Units
 from am.methods.contract import TrainedMethod
 from am.models import Model
-from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import launch
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
-    from am.data.cell_files import Source
+    from am.io.cell_files import Source
     from am.marginals.snapshots import Coupling, Masses
 
     Cells: TypeAlias = AnnData | ArrayLike

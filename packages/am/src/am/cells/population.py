@@ -12,8 +12,8 @@ from torch import Tensor
 
 from am.cells.quality import Interval, Weights, averaged, held_out, intervals
 from am.config import digest as digest_of
-from am.data.time_course import Floats, Points, TimeCourse
 from am.dynamics.weighted import self_normalised
+from am.io.time_course import Floats, Points, TimeCourse
 from am.marginals.snapshots import SnapshotPath
 from am.marginals.units import Units
 from am.methods.contract import ActionMethod, Prediction, TrainedMethod

@@ -15,17 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from am.data.snapshots import DataError
 from am.dynamics.weighted import effective_sample_size
+from am.io.snapshots import DataError
 from am.methods.ot_interpolation import partners
 from am.metrics.energy import energy_distance
 from am.metrics.nearest import nearest
 from am.metrics.samples import MetricError
 from am.randomness import generator
-from am.results.estimates import jackknife_error, student
+from am.report.estimates import jackknife_error, student
 
 if TYPE_CHECKING:
-    from am.data.time_course import TimeCourse
+    from am.io.time_course import TimeCourse
     from am.marginals.snapshots import SnapshotPath
     from am.methods.contract import Prediction
 

@@ -48,8 +48,8 @@ def load(name: str, *, times: int = 21, size: int = 2000, seed: int = 0, **setti
     """
     from am import plugins
     from am.config import parse
-    from am.data.snapshots import annotated
     from am.extras import require_packages
+    from am.io.snapshots import annotated
 
     require_packages("am.datasets.load", "anndata", "pandas")
     kind = plugins.load("am.datasets", name).DATASET

@@ -15,8 +15,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 
 from am import config
 from am.config import Settings
-from am.data.snapshots import Array, DataError, Snapshots
 from am.datasets.contract import Dataset, Time, path_through
+from am.io.snapshots import Array, DataError, Snapshots
 from am.randomness import derive_seed
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from am.data.cifar import SHAPE, read_cifar10
-from am.data.raw import find_raw
 from am.datasets.images import ImageDataset, Images, ImageSettings
+from am.io.cifar import SHAPE, read_cifar10
+from am.io.raw import find_raw
 
 
 class Settings(ImageSettings):

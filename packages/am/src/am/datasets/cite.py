@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from am.data.raw import find_raw
-from am.data.snapshots import DataError
-from am.data.time_course import read_time_course
 from am.datasets.cells import CellDataset, Cells, SplitSettings, split
+from am.io.raw import find_raw
+from am.io.snapshots import DataError
+from am.io.time_course import read_time_course
 
 DAYS = (2, 3, 4, 7)
 

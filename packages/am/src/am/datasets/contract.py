@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from am.data.snapshots import Array, Snapshots
+    from am.io.snapshots import Array, Snapshots
     from am.marginals.marginals import Marginals
     from am.marginals.snapshots import Coupling, Masses, SnapshotPath
 
@@ -91,7 +91,7 @@ class Dataset(ABC):
         DataError
             One of them is not at hand.
         """
-        from am.data.raw import find_raw
+        from am.io.raw import find_raw
 
         return tuple(find_raw(*file) for file in self.files)
 
@@ -120,7 +120,7 @@ class Dataset(ABC):
         DataError
             The points are no images.
         """
-        from am.data.snapshots import DataError
+        from am.io.snapshots import DataError
 
         raise DataError("this data set has no images")
 
@@ -132,7 +132,7 @@ class Dataset(ABC):
         DataError
             There are no images, or fewer.
         """
-        from am.data.snapshots import DataError
+        from am.io.snapshots import DataError
 
         raise DataError("this data set has no images")
 
@@ -168,7 +168,7 @@ class Dataset(ABC):
 
     def points(self, times: int, size: int, key: str) -> Snapshots:
         """Points for a person to look at: training points, and all other cells where cells are measured."""
-        from am.data.snapshots import Snapshots
+        from am.io.snapshots import Snapshots
 
         return Snapshots.together(Snapshots.at(t, x, "train", -1) for t, x in self.training_points(times, size, key))
 
@@ -202,7 +202,7 @@ def path_through(
     import numpy as np
     import torch
 
-    from am.data.snapshots import DataError, read_snapshots
+    from am.io.snapshots import DataError, read_snapshots
     from am.marginals.snapshots import SnapshotPath, masses_of
 
     points = read_snapshots(data)

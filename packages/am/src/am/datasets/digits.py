@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from am.data.snapshots import DataError
 from am.datasets.images import ImageDataset, Images, ImageSettings
 from am.extras import folder_of
+from am.io.snapshots import DataError
 from am.randomness import derive_seed
 
 COUNT = 1797

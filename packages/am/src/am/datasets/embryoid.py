@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from am.data.embryoid import TIMES, read_embryoid
-from am.data.raw import find_raw
 from am.datasets.cells import CellDataset, Cells, CellSettings
+from am.io.embryoid import TIMES, read_embryoid
+from am.io.raw import find_raw
 
 SOURCE = "embryoid"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveInt
 
-from am.data.embryoid import TIMES, read_embryoid
-from am.data.raw import find_raw
 from am.datasets.cells import CellDataset, Cells, SplitSettings, split
 from am.datasets.embryoid import SOURCE
+from am.io.embryoid import TIMES, read_embryoid
+from am.io.raw import find_raw
 
 
 class Settings(SplitSettings):

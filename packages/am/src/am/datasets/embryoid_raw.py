@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from am.data.embryoid import TIMES
-from am.data.raw import RAW, local_folders
-from am.data.snapshots import DataError
 from am.datasets.cells import CellDataset, Cells, Floats, SplitSettings, split
 from am.extras import brought_by
+from am.io.embryoid import TIMES
+from am.io.raw import RAW, local_folders
+from am.io.snapshots import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData

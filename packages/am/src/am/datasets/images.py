@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from am.config import Settings
-from am.data.snapshots import Array, DataError, read_snapshots
 from am.datasets.contract import Dataset
+from am.io.snapshots import Array, DataError, read_snapshots
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from am.data.snapshots import DataError
 from am.datasets.cells import CellDataset, Cells, Floats, SplitSettings, split
+from am.io.snapshots import DataError
 
 HOURS = (0, 24, 48, 72)
 FILE = Path(__file__).with_suffix(".h5ad")

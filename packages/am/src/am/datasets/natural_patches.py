@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, field_validator
 
-from am.data.snapshots import DataError
 from am.datasets.images import ImageDataset, Images, ImageSettings
 from am.extras import folder_of
+from am.io.snapshots import DataError
 from am.randomness import derive_seed
 
 PHOTOGRAPHS = {

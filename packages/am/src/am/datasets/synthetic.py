@@ -10,14 +10,14 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from am.config import Settings
-from am.data.snapshots import DataError
 from am.datasets.cells import PathSettings, check_masses
 from am.datasets.contract import Dataset, path_through
+from am.io.snapshots import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from am.data.snapshots import Array
+    from am.io.snapshots import Array
     from am.marginals.marginals import Marginals
     from am.marginals.snapshots import SnapshotPath
 

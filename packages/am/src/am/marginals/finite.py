@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from am.data.snapshots import DataError
+from am.io.snapshots import DataError
 
 _SAME_TIME = 1e-6  # times come in float32
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from am.data.clock import Floats, LearningClock
-from am.data.snapshots import DataError
-from am.data.time_course import Points, TimeCourse
+from am.io.clock import Floats, LearningClock
+from am.io.snapshots import DataError
+from am.io.time_course import Points, TimeCourse
 from am.marginals.snapshots import Masses, SnapshotPath, masses_of
 from am.marginals.stray import is_stray
 

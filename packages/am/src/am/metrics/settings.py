@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from am.config import Settings
-from am.results.direction import Better, in_words
+from am.metrics.direction import Better, in_words
 
 
 class _Metric(Settings):

@@ -1,7 +1,7 @@
 """From settings to an action: its kind, and what the space of the points asks of it.
 
 Kinds are imported by name, not discovered as methods are: whether results are out of date depends on the code that a
-method imports, which is found in its imports (:mod:`am.results.code_digest`).
+method imports, which is found in its imports (:mod:`am.io.code_digest`).
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from am.config import ConfigError, read_yaml
-from am.data.registry import ARCHIVES, find_file, read_registry
 from am.experiments import Project, ResolvedExperiment
-from am.results.archives import write_archive
-from am.results.crate import METADATA, Input, RunStory, describe
-from am.results.provenance import file_sha256, read_origin, read_provenance, sidecar
+from am.io.archives import write_archive
+from am.io.provenance import file_sha256, read_origin, read_provenance, sidecar
+from am.io.registry import ARCHIVES, find_file, read_registry
+from am.report.crate import METADATA, Input, RunStory, describe
 from am.runs import TRAINED
 from am.steps.draw import FIGURES
 from am.steps.explain import explain_all

@@ -8,9 +8,9 @@ import pandas as pd
 
 from am.config import ConfigError
 from am.experiments import Project
-from am.results.agreement import agreement
-from am.results.store import holds_results, read_kept
-from am.results.tidy import read_metrics
+from am.io.tidy import read_metrics
+from am.report.agreement import agreement
+from am.report.store import holds_results, read_kept
 from am.steps.recorded import results_of
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
-from am.results.store import Kept
+from am.report.store import Kept
 from am.runs import step_digest
 
 NO_RECORD = "no record"

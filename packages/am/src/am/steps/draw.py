@@ -10,28 +10,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from am.config import ConfigError, nearest
-from am.data.samples import Samples, read_samples
-from am.data.snapshots import read_snapshots
 from am.experiments import ResolvedExperiment
+from am.io.provenance import Origin, origin
+from am.io.samples import Samples, read_samples
+from am.io.snapshots import read_snapshots
+from am.io.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
 from am.metrics.settings import DistanceSettings
-from am.results.figures.animation import animation
-from am.results.figures.bars import bars
-from am.results.figures.grid import grid
-from am.results.figures.growth import growth
-from am.results.figures.histograms import histograms
-from am.results.figures.image_rows import image_rows
-from am.results.figures.method_ranks import method_ranks
-from am.results.figures.metric_over_iterations import metric_over_iterations
-from am.results.figures.metric_over_time import metric_over_time
-from am.results.figures.saving import save_animation, save_figure
-from am.results.figures.training_losses import training_losses
-from am.results.figures.trajectories import trajectories
-from am.results.measured import Measured
-from am.results.pairs import compare_pairs
-from am.results.provenance import Origin, origin
-from am.results.ranks import ranks
-from am.results.tables import summarise, summarise_times
-from am.results.tidy import blocks_beside, read_blocks, read_history, read_losses, read_metrics
+from am.report.figures.animation import animation
+from am.report.figures.bars import bars
+from am.report.figures.grid import grid
+from am.report.figures.growth import growth
+from am.report.figures.histograms import histograms
+from am.report.figures.image_rows import image_rows
+from am.report.figures.method_ranks import method_ranks
+from am.report.figures.metric_over_iterations import metric_over_iterations
+from am.report.figures.metric_over_time import metric_over_time
+from am.report.figures.saving import save_animation, save_figure
+from am.report.figures.training_losses import training_losses
+from am.report.figures.trajectories import trajectories
+from am.report.measured import Measured
+from am.report.pairs import compare_pairs
+from am.report.ranks import ranks
+from am.report.tables import summarise, summarise_times
 from am.runs import step_digest
 from am.steps.recorded import require
 

@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from am.data.raw import find_raw
-from am.data.samples import Samples, read_samples
-from am.data.snapshots import DataError, Snapshots, read_snapshots
+from am.io.provenance import write_origin
+from am.io.raw import find_raw
+from am.io.samples import Samples, read_samples
+from am.io.snapshots import DataError, Snapshots, read_snapshots
+from am.io.tidy import BLOCK_COLUMNS, BLOCKS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.metrics.bits import bits_per_dim
 from am.metrics.evaluate import evaluate as measure
 from am.metrics.evaluate import evaluate_pairs, evaluate_pictures
@@ -41,8 +43,6 @@ from am.metrics.settings import (
 )
 from am.metrics.viewer import Viewer
 from am.randomness import generator
-from am.results.provenance import write_origin
-from am.results.tidy import BLOCK_COLUMNS, BLOCKS, DRAW_COLUMNS, FLOOR, HISTORY_COLUMNS, METRIC_COLUMNS, write_tidy
 from am.runs import DataConfig, Evaluation, read_data_config, read_run
 from am.steps.sample import Sampler, choose_device, flat, snapshots
 

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from am.config import ConfigError, digest, read_yaml
-from am.data.raw import RAW
 from am.experiments import Project, ResolvedExperiment
-from am.results.figures.origins import origin_inside
-from am.results.provenance import (
+from am.io.provenance import (
     Asked,
     Origin,
     Provenance,
@@ -27,6 +25,8 @@ from am.results.provenance import (
     read_provenance,
     sidecar,
 )
+from am.io.raw import RAW
+from am.report.figures.origins import origin_inside
 from am.runs import TRAINED, DataConfig, RunConfig, read_data_config, read_run, step_digest
 
 if TYPE_CHECKING:

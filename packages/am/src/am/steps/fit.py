@@ -17,15 +17,10 @@ import numpy as np
 from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
-from am.data.cell_files import read_columns
-from am.data.samples import Samples
-from am.data.snapshots import DataError
-from am.data.time_course import Points, annotate
 from am.dynamics.trajectory import DynamicsError
-from am.results.figures.saving import save_figure
-from am.results.figures.trajectories import trajectories
-from am.results.files import atomic
-from am.results.provenance import (
+from am.io.cell_files import read_columns
+from am.io.files import atomic
+from am.io.provenance import (
     Asked,
     Provenance,
     collect,
@@ -36,6 +31,11 @@ from am.results.provenance import (
     sidecar,
     write_provenance,
 )
+from am.io.samples import Samples
+from am.io.snapshots import DataError
+from am.io.time_course import Points, annotate
+from am.report.figures.saving import save_figure
+from am.report.figures.trajectories import trajectories
 from am.runs import step_digest
 from am.steps.fit_folder import RECORD, SETTINGS, FitFolder
 from am.steps.fit_inputs import Inputs, Part

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from am.config import ConfigError, digest, read_yaml
-from am.results.files import WriteError, remove_folder, write_text
-from am.results.provenance import Provenance, ProvenanceError, file_sha256, read_json, read_provenance, sidecar
+from am.io.files import WriteError, remove_folder, write_text
+from am.io.provenance import Provenance, ProvenanceError, file_sha256, read_json, read_provenance, sidecar
 
 STATE = ".am-fit-state"
 """Holds what training needs to go on, a lock, and while results are written the names of all files concerned."""

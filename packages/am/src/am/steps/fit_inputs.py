@@ -12,11 +12,11 @@ import numpy as np
 
 from am.cells.learners import joined, learner, named
 from am.config import ConfigError, read_yaml
-from am.data.choice import Rows, choose, groups, populations
-from am.data.snapshots import DataError
-from am.data.time_course import TimeCourse, read_cell_times, read_time_course
-from am.data.times import Times
-from am.results.provenance import file_sha256
+from am.io.choice import Rows, choose, groups, populations
+from am.io.provenance import file_sha256
+from am.io.snapshots import DataError
+from am.io.time_course import TimeCourse, read_cell_times, read_time_course
+from am.io.times import Times
 
 if TYPE_CHECKING:
     from am.marginals.snapshots import Coupling, Masses

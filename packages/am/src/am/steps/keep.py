@@ -11,10 +11,10 @@ import pandas as pd
 
 from am.config import ConfigError, nearest
 from am.experiments import Project, ResolvedExperiment
-from am.results.measured import read_measured
-from am.results.provenance import ProvenanceError, changes, read_origin
-from am.results.store import Kept, Key, environment, read_kept, write_kept
-from am.results.tidy import FLOOR, read_history
+from am.io.provenance import ProvenanceError, changes, read_origin
+from am.io.tidy import FLOOR, read_history
+from am.report.measured import read_measured
+from am.report.store import Kept, Key, environment, read_kept, write_kept
 from am.runs import TRAINED
 from am.steps.explain import Node
 from am.steps.recorded import Records, few, first_of, results_of, run_of

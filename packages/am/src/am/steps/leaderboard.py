@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from am.results.direction import Better, in_words
-from am.results.numbers import interval, number
-from am.results.ranks import ranks
-from am.results.tables import markdown_table
+from am.metrics.direction import Better, in_words
+from am.report.numbers import interval, number
+from am.report.ranks import ranks
+from am.report.tables import markdown_table
 
 _HEAD = ("rank", "method", "mean [95 % interval]", "seeds", "NFE", "training s")
 
@@ -30,7 +30,7 @@ def ranked_by(table: pd.DataFrame) -> tuple[str, Better]:
 def board(title: str, table: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The part of the page about one experiment, from its table and its pairs.
 
-    See :func:`am.results.tables.summarise` and :func:`am.results.pairs.compare_pairs`.
+    See :func:`am.report.tables.summarise` and :func:`am.report.pairs.compare_pairs`.
     """
     metric, better = ranked_by(table)
     table = table[(table["metric"] == metric) & (table["seeds"] > 0)]

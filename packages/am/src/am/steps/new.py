@@ -9,7 +9,7 @@ from pathlib import Path
 from am.benchmarks import FOLDER
 from am.config import ConfigError, nearest
 from am.experiment_files import ExperimentFiles
-from am.results.files import atomic
+from am.io.files import atomic
 
 METHODS = Path("packages/am/src/am/methods")
 TESTS = Path("packages/am/tests/methods")

@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from am.config import ConfigError, nearest
-from am.results.files import write_text
-from am.results.numbers import interval, number, with_spread
-from am.results.pairs import COLUMNS as PAIR_COLUMNS
-from am.results.shown_tables import read_shown
-from am.results.store import read_kept
-from am.results.tables import COSTS, markdown_table
+from am.io.files import write_text
+from am.report.numbers import interval, number, with_spread
+from am.report.pairs import COLUMNS as PAIR_COLUMNS
+from am.report.shown_tables import read_shown
+from am.report.store import read_kept
+from am.report.tables import COSTS, markdown_table
 from am.steps.leaderboard import across, board
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ class Store:
         self._read: dict[Path, pd.DataFrame] = {}
 
     def means(self, experiment: str) -> pd.DataFrame:
-        """A row a metric and method; see :func:`am.results.tables.summarise`."""
+        """A row a metric and method; see :func:`am.report.tables.summarise`."""
         return self._table(self._path(experiment), _WORDS, _NUMBERS, ["control"])
 
     def pairs(self, experiment: str) -> pd.DataFrame:
-        """A row a metric and pair of methods; see :func:`am.results.pairs.compare_pairs`."""
+        """A row a metric and pair of methods; see :func:`am.report.pairs.compare_pairs`."""
         path = self._path(experiment)
         return self._table(path.with_stem(f"{path.stem}_pairs"), PAIR_COLUMNS[:4], PAIR_COLUMNS[4:8])
 

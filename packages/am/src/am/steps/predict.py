@@ -8,12 +8,12 @@ import numpy as np
 
 from am.cells.model import CellModel
 from am.config import ConfigError
-from am.data.cell_files import reading
-from am.data.snapshots import DataError
-from am.data.time_course import annotate
+from am.io.cell_files import reading
+from am.io.files import WriteError
+from am.io.provenance import origin, write_origin
+from am.io.snapshots import DataError
+from am.io.time_course import annotate
 from am.loading import load
-from am.results.files import WriteError
-from am.results.provenance import origin, write_origin
 from am.runs import step_digest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from am.data.snapshots import Snapshots, write_snapshots
-from am.results.provenance import write_origin
+from am.io.provenance import write_origin
+from am.io.snapshots import Snapshots, write_snapshots
 from am.runs import read_data_config
 
 

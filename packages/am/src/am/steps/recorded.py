@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from am.experiments import ResolvedExperiment
-from am.results.provenance import ProvenanceError
-from am.results.store import Kept, Key
-from am.results.tidy import FLOOR, read_blocks, read_draws, read_history, read_metrics
+from am.io.provenance import ProvenanceError
+from am.io.tidy import FLOOR, read_blocks, read_draws, read_history, read_metrics
+from am.report.store import Kept, Key
 from am.runs import DataConfig, RunConfig
 from am.steps.explain import MISSING, Explainer, Node
 
@@ -128,7 +128,7 @@ def faults_of_kept(
     Parameters
     ----------
     tracked
-        As from :func:`am.results.provenance.committed`; None where git knows of none, as in an unpacked archive, and
+        As from :func:`am.io.provenance.committed`; None where git knows of none, as in an unpacked archive, and
         only rows can be checked.
     """
     found = misplaced_rows(experiment, kept)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
-from am.results.direction import in_words
-from am.results.figures.captions import CAPTIONS
-from am.results.files import write_text
-from am.results.numbers import interval, number, with_spread
-from am.results.provenance import Provenance, ProvenanceError, read_provenance
-from am.results.shown_tables import read_shown
-from am.results.tables import BEYOND_FLOOR
-from am.results.unbroken import STYLE, in_html, wide
+from am.io.files import write_text
+from am.io.provenance import Provenance, ProvenanceError, read_provenance
+from am.metrics.direction import in_words
+from am.report.figures.captions import CAPTIONS
+from am.report.numbers import interval, number, with_spread
+from am.report.shown_tables import read_shown
+from am.report.tables import BEYOND_FLOOR
+from am.report.unbroken import STYLE, in_html, wide
 from am.steps.draw import FIGURES
 from am.steps.recorded import Records, first_of
 

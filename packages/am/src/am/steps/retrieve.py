@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from am.config import ConfigError
-from am.data.raw import local_folders
-from am.data.registry import find_file
-from am.data.retrieve import retrieve as fetch
+from am.io.raw import local_folders
+from am.io.registry import find_file
+from am.io.retrieve import retrieve as fetch
 
 
 def retrieve(registry: Path, source: str, file: str, out: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 from am.config import ConfigError, nearest
 from am.experiment_files import ExperimentFiles
 from am.experiments import Project, ResolvedExperiment
-from am.results.files import atomic, write_text
-from am.results.measured import Measured
-from am.results.numbers import number
-from am.results.provenance import Asked, committed, file_sha256, origin
-from am.results.shown_tables import read_shown
-from am.results.store import RUNS, Kept, holds_results, read_kept
-from am.results.verdicts import Judgement, write_verdicts
+from am.io.files import atomic, write_text
+from am.io.provenance import Asked, committed, file_sha256, origin
+from am.report.measured import Measured
+from am.report.numbers import number
+from am.report.shown_tables import read_shown
+from am.report.store import RUNS, Kept, holds_results, read_kept
+from am.report.verdicts import Judgement, write_verdicts
 from am.runs import step_digest
 from am.steps.doubts import doubts, in_brief, in_full
 from am.steps.draw import draw_times
@@ -64,7 +64,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     settings
         The folder of the project's settings.
     kept
-        The store: ``<scale>/<experiment>/`` as :mod:`am.results.store` has it. References are ``verdict.csv``,
+        The store: ``<scale>/<experiment>/`` as :mod:`am.report.store` has it. References are ``verdict.csv``,
         ``<scale>/tables/<experiment>.csv`` and ``<experiment>_pairs.csv`` beside it.
     out
         Tables, figures of metrics over time, and verdicts appear here; ``differences.txt``, each number that is not

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from am.config import ConfigError
-from am.data.samples import Samples, write_samples
-from am.data.snapshots import read_snapshots
 from am.dynamics.likelihood import log_likelihood
 from am.dynamics.settings import OdeSettings
+from am.io.provenance import collect, peak_memory, read_provenance, write_provenance
+from am.io.samples import Samples, write_samples
+from am.io.snapshots import read_snapshots
 from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Method, Prediction, TrainedMethod, TruthMethod
 from am.randomness import generator
-from am.results.provenance import collect, peak_memory, read_provenance, write_provenance
 from am.runs import RunConfig, read_run
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import CheckpointError, load_weights, read_tensors

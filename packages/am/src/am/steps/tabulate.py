@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from am.experiments import ResolvedExperiment
-from am.results.measured import Measured, read_measured
-from am.results.pairs import compare_pairs, markdown_pairs
-from am.results.provenance import origin
-from am.results.tables import markdown, markdown_times, summarise, summarise_times, write_table
+from am.io.provenance import origin
+from am.report.measured import Measured, read_measured
+from am.report.pairs import compare_pairs, markdown_pairs
+from am.report.tables import markdown, markdown_times, summarise, summarise_times, write_table
 from am.runs import step_digest
 from am.steps.failed import by_run, failures
 from am.steps.recorded import BESIDE, require

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from am.config import digest
-from am.data.snapshots import read_snapshots
+from am.io.files import atomic, remove_folder
+from am.io.provenance import collect, file_sha256, peak_memory, write_provenance
+from am.io.snapshots import read_snapshots
 from am.randomness import derive_seed, generator
-from am.results.files import atomic, remove_folder
-from am.results.provenance import collect, file_sha256, peak_memory, write_provenance
 from am.runs import build_trained_method, read_run
 from am.training.checkpoint import write_tensors
 from am.training.devices import device_name, launch, together

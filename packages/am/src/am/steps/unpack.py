@@ -10,9 +10,9 @@ from typing import Any
 from zipfile import ZipFile
 
 from am.config import ConfigError, nearest
-from am.data.registry import ARCHIVES, find_file
-from am.results.archives import ArchiveError, extract, opened
-from am.results.provenance import Asked, ProvenanceError, named, origin, read_provenance, write_origin
+from am.io.archives import ArchiveError, extract, opened
+from am.io.provenance import Asked, ProvenanceError, named, origin, read_provenance, write_origin
+from am.io.registry import ARCHIVES, find_file
 from am.runs import TRAINED, RunConfig, read_run, step_digest
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from am.config import ConfigError
 from am.experiments import Project, ResolvedExperiment
-from am.results.measured import Measured, read_measured
-from am.results.provenance import Asked, committed, origin
-from am.results.store import Kept, holds_results, read_kept
-from am.results.tables import summarise
-from am.results.tidy import FLOOR, blocks_beside
-from am.results.verdicts import Judgement, Verdict, judge, write_verdicts
+from am.io.provenance import Asked, committed, origin
+from am.io.tidy import FLOOR, blocks_beside
+from am.report.measured import Measured, read_measured
+from am.report.store import Kept, holds_results, read_kept
+from am.report.tables import summarise
+from am.report.verdicts import Judgement, Verdict, judge, write_verdicts
 from am.runs import step_digest
 from am.steps.failed import by_run, failures
 from am.steps.recorded import Records, faults_of_kept, left_over, left_over_rows, results_of, run_of, seed_of

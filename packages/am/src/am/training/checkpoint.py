@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from am.config import nearest
-from am.results.files import atomic
+from am.io.files import atomic
 
 
 class CheckpointError(RuntimeError):

@@ -26,9 +26,9 @@ from torch.optim.adam import adam
 
 from am.config import Settings
 from am.extras import brought_by
+from am.io.files import atomic
 from am.marginals.marginals import Marginals
 from am.randomness import derive_seed
-from am.results.files import atomic
 from am.training.arithmetic import arithmetic
 from am.training.checkpoint import load_weights, read_tensors, write_tensors
 from am.training.devices import Processes, launch, precision

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
+from am.io.files import atomic
 from am.marginals.marginals import Marginals, MovingMarginals
 from am.marginals.snapshots import FULL_PLAN, Pairs, SnapshotPath
 from am.objectives.path import TimeWeight
@@ -28,7 +29,6 @@ from am.objectives.quadratic import Moments, Quadratic, Quadrature, mean_moments
 from am.potentials.features import SolvingSettings
 from am.potentials.linear import LinearAction
 from am.randomness import generator
-from am.results.files import atomic
 from am.training.checkpoint import read_tensors, write_tensors
 from am.training.devices import Processes, launch
 from am.training.fingerprint import fingerprint

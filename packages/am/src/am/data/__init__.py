@@ -1,1 +1,0 @@
-"""Files from outside: the registry, and how they are fetched and checked."""

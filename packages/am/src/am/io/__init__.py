@@ -1,0 +1,1 @@
+"""Files: formats, cells and times, downloads, provenance, and writing whole or not at all."""

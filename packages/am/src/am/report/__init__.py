@@ -1,0 +1,1 @@
+"""Estimates, tables, verdicts, figures, and the store of reference results."""

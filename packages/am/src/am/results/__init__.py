@@ -1,1 +1,0 @@
-"""Provenance, tables, verdicts and figures."""
