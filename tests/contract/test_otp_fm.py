@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from am.data.snapshots import Snapshots, write_snapshots
+from am.io.snapshots import Snapshots, write_snapshots
 
 from ..project import ROOT, ProjectCopy
 

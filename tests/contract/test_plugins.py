@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from am import plugins
-from am.data.snapshots import DataError
 from am.datasets import petals
 from am.datasets.contract import Dataset
 from am.dynamics.dynamics import Dynamics, Explicit
+from am.io.snapshots import DataError
 from am.methods.am import ActionMatching
 from am.methods.contract import Method
 from am.methods.eam import EntropicActionMatching

@@ -25,7 +25,7 @@ import psutil
 import pytest
 
 from am.config import write_yaml
-from am.data.embryoid import TIMES
+from am.io.embryoid import TIMES
 
 from ..project import ProjectCopy
 from .forked import Forks

@@ -11,14 +11,14 @@ import pytest
 import typer.main
 
 from am.cli import app
-from am.data.samples import Samples
-from am.data.snapshots import Snapshots
-from am.results.labels import Label
-from am.results.provenance import Provenance
-from am.results.store import RUN_COLUMNS
-from am.results.tables import summarise, summarise_times
-from am.results.tidy import HISTORY_COLUMNS, METRIC_COLUMNS
-from am.results.verdicts import Judgement
+from am.io.provenance import Provenance
+from am.io.samples import Samples
+from am.io.snapshots import Snapshots
+from am.io.tidy import HISTORY_COLUMNS, METRIC_COLUMNS
+from am.report.labels import Label
+from am.report.store import RUN_COLUMNS
+from am.report.tables import summarise, summarise_times
+from am.report.verdicts import Judgement
 from am.runs import DataConfig, RunConfig
 
 from ..project import ROOT

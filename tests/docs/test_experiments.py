@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from am.config import read_yaml
 from am.experiment_files import ExperimentFiles
 from am.experiments import Project
-from am.results.published import Published
+from am.report.published import Published
 
 from ..project import ROOT
 from .pages import first_cells

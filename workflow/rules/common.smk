@@ -5,7 +5,7 @@
 # and of code (docs/decisions/workflow-rules.md says why).
 
 from am.config import digest
-from am.data.registry import ARCHIVES, archive_name
+from am.io.registry import ARCHIVES, archive_name
 from am.plan import FIGURE_KINDS, Plan
 from am.runs import step_digest
 

@@ -1,4 +1,4 @@
-from am.results.figures.captions import CAPTIONS
+from am.report.figures.captions import CAPTIONS
 
 
 rule tabulate_metrics:

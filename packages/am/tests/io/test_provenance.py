@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from am.io import provenance
 from am.io.provenance import ProvenanceError
-from am.report import provenance
 
 
 def git(folder: Path, *arguments: str | Path) -> str:

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from am.io import provenance, tidy
 from am.io.tidy import METRIC_COLUMNS, TableError
-from am.report import provenance, tables, tidy
+from am.report import tables
 from am.report.estimates import next_value
 from am.report.labels import Label
 from am.report.published import Published
