@@ -99,6 +99,12 @@ def test_a_fit_that_moves_no_cell_says_so_first() -> None:
     assert row["pushed"] > row["noise_floor"]
 
 
+@pytest.mark.parametrize(("n", "cells"), [(60, 60), (300, 120), (600, 120)])
+def test_more_cells_need_fewer_folds(n: int, cells: int) -> None:
+    quality = am.fit(translated(n, (2, 7)), "day", settings={"features": {"waves": 5}}).quality
+    assert quality["cells"].tolist() == [cells]
+
+
 def test_replicates_are_held_out_as_wholes() -> None:
     x = np.random.default_rng(0).normal(size=(100, 2))
     time, replicate = np.repeat([0.0, 1.0], 50), np.tile(np.repeat(["a", "b", "c", "d", "e"], 10), 2)

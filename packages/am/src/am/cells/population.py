@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CHUNK = 20_000
 """Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
+ENOUGH = 100
+"""Held-out cells of each time, with which one more fit would make no difference that counts."""
 _STEP = 0.01
 """Of t, over which velocities are measured of methods that do not tell them as a field."""
 _REPEATS = 64
@@ -240,7 +243,8 @@ def measured(
 ) -> list[Interval]:
     """How good a fit is, by others to fewer cells, which push the others; nothing where ``share`` is 0.
 
-    A method that is one solve is fitted without each fold of cells; one that is trained by steps, once.
+    A method that is one solve is fitted without one fold of cells after the other, until :data:`ENOUGH` of each time
+    were held out, or all; a method that is trained by steps once.
 
     Parameters
     ----------
@@ -255,11 +259,10 @@ def measured(
         The share leaves too few cells.
     """
     course, path = population.course, population.path
-    seed, steps = population.key.rpartition("/")[2], hasattr(population.learner.settings, "training")
-    found = []
-    folds = held_out(
-        course, share, f"fit/{seed}", replicates, 1 if steps else round(1 / (share or 1))
-    )  # of all methods
+    steps, fewest = hasattr(population.learner.settings, "training"), min(map(len, path.points))
+    most = 1 if steps or not share else min(round(1 / share), math.ceil(ENOUGH / (share * fewest)))
+    key = f"fit/{population.key.rpartition('/')[2]}"  # so that all methods hold out the same cells
+    found, folds = [], held_out(course, share, key, replicates, most)
     for number, out in enumerate(folds):
         name = f"held out {number}"
         part = Population.of(
