@@ -138,8 +138,8 @@ def test_nothing_to_compare_with_is_a_fault(project: Path, am: Any) -> None:
     code, faults, _ = review(am)
     assert code == 1
     assert [fault.split(": ", 1)[0] for fault in faults] == [
-        "kept/tiny/tables/atom.csv",
-        "kept/tiny/tables/atom_pairs.csv",
+        "kept/tiny/tables.csv",
+        "kept/tiny/pairs.csv",
         "kept/verdict.csv",
     ]
 
@@ -167,7 +167,7 @@ def test_one_number_that_is_another_is_named(project: Path, am: Any, factor: flo
     ("file", "column", "row"),
     [
         (METRICS, "value", -1),  # of the floor, which stands last
-        ("kept/tiny/tables/atom.csv", "high", 2),
+        ("kept/tiny/tables.csv", "high", 2),
         ("kept/verdict.csv", "low", 0),
     ],
 )
@@ -330,7 +330,7 @@ def test_other_settings_of_a_run_are_noted(project: Path, am: Any) -> None:
 def test_a_reference_or_a_published_value_that_was_changed_is_told_apart_from_metrics(project: Path, am: Any) -> None:
     review(am, "--accept")
     commit(project)
-    file = "kept/tiny/tables/atom.csv"
+    file = "kept/tiny/tables.csv"
     whole = Path(file).read_text()
     table = pd.read_csv(file)
     table.loc[2, "high"] *= 1.01
@@ -378,7 +378,7 @@ def test_a_store_that_is_no_table_is_one_sentence(project: Path, am: Any, file: 
 
 
 @pytest.mark.parametrize("content", ["", "\0\0", "a,b\n1,2\n", "experiment,metric\n,\n"])
-@pytest.mark.parametrize("file", ["kept/verdict.csv", "kept/tiny/tables/atom.csv"])
+@pytest.mark.parametrize("file", ["kept/verdict.csv", "kept/tiny/tables.csv"])
 def test_a_reference_that_is_no_table_is_one_sentence(project: Path, am: Any, file: str, content: str) -> None:
     review(am, "--accept")
     Path(file).write_text(content)

@@ -91,7 +91,7 @@ def test_places_are_counted_across_experiments() -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """One experiment, ``e``: two methods and a control by two metrics, their pairs, and values at two times."""
-    tables = tmp_path / "laptop/tables"
+    tables = tmp_path / "laptop"
     tables.mkdir(parents=True)
     rows = [
         ("mmd", "am", "AM", False, 3.2e-4, 2.3e-4, 4.4e-4, 15),
@@ -106,9 +106,9 @@ def store(tmp_path: Path) -> Store:
     costs = {"nfe": 63.6, "train_seconds": 149.8, "sample_seconds": NAN}
     means = pd.DataFrame(rows, columns=columns).assign(experiment="e", better="lower", **costs)
     means = means.assign(floor_mean=0.00144, floor_sd=0.0481)
-    means.to_csv(tables / "e.csv", index=False)
+    means.to_csv(tables / "tables.csv", index=False)
     pair = ("e", "energy", "am", "eam", 0.2518, 0.1, 0.4, 3, "eam", "eam")
-    pd.DataFrame([pair], columns=list(PAIR_COLUMNS)).to_csv(tables / "e_pairs.csv", index=False)
+    pd.DataFrame([pair], columns=list(PAIR_COLUMNS)).to_csv(tables / "pairs.csv", index=False)
     values = [("e", m, seed, t, "energy", seed + t, 10) for m in ("am", "eam") for seed in (0, 1) for t in (0.5, 1.0)]
     (tmp_path / "laptop/e").mkdir()
     names = ["experiment", "method", "seed", "time", "metric", "value", "n_samples"]

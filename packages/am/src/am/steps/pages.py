@@ -70,12 +70,28 @@ class Store:
 
     def means(self, experiment: str) -> pd.DataFrame:
         """A row a metric and method; see :func:`am.report.tables.summarise`."""
-        return self._table(self._path(experiment), _WORDS, _NUMBERS, ["control"])
+        scale, name = _scaled(experiment)
+        table = self._table(self.kept / scale / "tables.csv", _WORDS, _NUMBERS, ["control"])
+        mine = table[table["experiment"] == name]
+        if mine.empty:
+            known = table["experiment"].unique().tolist()
+            raise ConfigError(f"{self.kept}: there is no experiment '{name}' at scale {scale}; {nearest(name, known)}")
+        return mine.reset_index(drop=True)
 
     def pairs(self, experiment: str) -> pd.DataFrame:
         """A row a metric and pair of methods; see :func:`am.report.pairs.compare_pairs`."""
-        path = self._path(experiment)
-        return self._table(path.with_stem(f"{path.stem}_pairs"), PAIR_COLUMNS[:4], PAIR_COLUMNS[4:8])
+        self.means(experiment)  # of one method there are no pairs
+        scale, name = _scaled(experiment)
+        table = self._table(self.kept / scale / "pairs.csv", PAIR_COLUMNS[:4], PAIR_COLUMNS[4:8])
+        return table[table["experiment"] == name].reset_index(drop=True)
+
+    def experiments(self) -> dict[str, str]:
+        """All that there are, ``<scale>/<name>``, by a title with the scale."""
+        found: dict[str, str] = {}
+        for file in sorted(self.kept.glob("*/tables.csv")):
+            names = sorted(self._table(file, _WORDS, _NUMBERS, ["control"])["experiment"].unique())
+            found |= {f"{name} ({file.parent.name})": f"{file.parent.name}/{name}" for name in names}
+        return found
 
     def verdicts(self) -> pd.DataFrame:
         """A row a comparison with a published number."""
@@ -109,14 +125,6 @@ class Store:
                 return {"mean": sign * row["difference"], "low": ends[0], "high": ends[1], "seeds": row["seeds"]}
         mine, theirs = (self.row(experiment, name, metric) for name in (first, second))
         return {"mean": mine["mean"] - theirs["mean"], "low": math.nan, "high": math.nan, "seeds": mine["seeds"]}
-
-    def _path(self, experiment: str) -> Path:
-        scale, name = _scaled(experiment)
-        path = self.kept / scale / "tables" / f"{name}.csv"
-        if not path.is_file():
-            known = [file.stem for file in path.parent.glob("*.csv") if not file.stem.endswith("_pairs")]
-            raise ConfigError(f"{self.kept}: there is no experiment '{name}' at scale {scale}; {nearest(name, known)}")
-        return path
 
     def _table(
         self, path: Path, words: Sequence[str], numbers: Sequence[str], flags: Sequence[str] = ()
@@ -362,8 +370,7 @@ def _verdicts(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
 
 def _leaderboard(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     """The table across experiments, or that of each of them."""
-    known = sorted(path for path in store.kept.glob("*/tables/*.csv") if not path.stem.endswith("_pairs"))
-    names = {f"{path.stem} ({path.parents[1].name})": f"{path.parents[1].name}/{path.stem}" for path in known}
+    names = store.experiments()
     means = {title: store.means(name) for title, name in names.items()}
     pairs = {title: store.pairs(name) for title, name in names.items()}
     if words == ["across"]:

@@ -64,8 +64,8 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     settings
         The folder of the project's settings.
     kept
-        The store: ``<scale>/<experiment>/`` as :mod:`am.report.store` has it. References are ``verdict.csv``,
-        ``<scale>/tables/<experiment>.csv`` and ``<experiment>_pairs.csv`` beside it.
+        The store: ``<scale>/<experiment>/`` as :mod:`am.report.store` has it. References are ``verdict.csv``, and for
+        each scale ``tables.csv`` and ``pairs.csv``, with the rows of all experiments.
     out
         Tables, figures of metrics over time, and verdicts appear here; ``differences.txt``, each number that is not
         its reference; and ``records.txt``, each run that its record does not vouch for.
@@ -89,7 +89,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     scales = sorted({scale for scale, _ in places})
     projects = {scale: Project(settings, {"scale": scale, "experiments": known}, opt_in=True) for scale in scales}
     judgements: list[Judgement] = []
-    references: dict[Path, Path] = {}
+    remade: dict[str, list[str]] = {}
     faults: list[str] = []
     reviewed: dict[str, tuple[ResolvedExperiment, Kept]] = {}
     asked: list[Asked] = []
@@ -110,9 +110,8 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
             if left := [seed_of(*key) for key in left_over_rows(one, rows)]:
                 which = f"{name} has no such run and seed at the scale '{scale}'"
                 faults.append(f"{rows.folder}: rows are not read, since {which}: {_few(left)}")
-            table = Path(scale, "tables", f"{name}.csv")
-            _remake(one, measured, out / table, out / scale)
-            references |= {out / file: kept / file for file in (table, table.with_stem(f"{name}_pairs"))}
+            _remake(one, measured, out / scale)
+            remade.setdefault(scale, []).append(name)
             reviewed[title] = one, rows
             asked.append(one.asked("labels", "published"))
             log.info(
@@ -126,6 +125,11 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     made_of = origin(judged_by, step_digest("review"), ["review"], asked)
     verdict = out / "verdict.csv"
     write_verdicts(judgements, verdict, verdict.with_suffix(".md"), verdict.with_suffix(".html"), made_of)
+    references: dict[Path, Path] = {}
+    for scale, names in remade.items():
+        for end, file in (("", "tables.csv"), ("_pairs", "pairs.csv")):
+            _join([out / scale / "tables" / f"{name}{end}.csv" for name in names], out / scale / file)
+            references[out / scale / file] = kept / scale / file
     references[verdict] = kept / verdict.name
     faults += (
         f"{one.experiment}, {one.title}, {one.metric}: the verdict on {number(one.published)} is {one.verdict}, "
@@ -146,7 +150,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
         if not reference.is_file():
             faults.append(f"{reference}: there is no such reference; `am review --accept` writes it")
             continue
-        scale = "" if made == verdict else f" ({reference.parents[1].name})"
+        scale = "" if made == verdict else f" ({reference.parent.name})"
         for title, difference in _differences(made, reference):
             differing.setdefault(title + scale, []).append(difference)
     tracked = committed(kept.absolute())
@@ -172,9 +176,8 @@ def _sha256_of_all(files: Iterable[Path]) -> str:
 
 
 def _is_about(reference: Path, title: str) -> bool:
-    """Whether a table holds the numbers of an experiment at a scale; that of verdicts holds those of all."""
-    name = reference.stem.removesuffix("_pairs")
-    return reference.name == "verdict.csv" or _titled(name, reference.parents[1].name) == title
+    """Whether a table holds numbers of an experiment at a scale; that of verdicts holds those of all scales."""
+    return reference.name == "verdict.csv" or title.endswith(_titled("", reference.parent.name))
 
 
 def _grouped(
@@ -214,10 +217,17 @@ def _claim(one: Judgement) -> tuple[object, ...]:
     return one.method, one.metric, one.source, one.claim
 
 
-def _remake(experiment: ResolvedExperiment, measured: Measured, table: Path, out: Path) -> None:
+def _join(tables: Sequence[Path], out: Path) -> None:
+    """Write the rows of tables that have the same columns below each other."""
+    heads, bodies = zip(*(table.read_text(encoding="utf-8").split("\n", 1) for table in tables), strict=True)
+    assert len(set(heads)) == 1  # noqa: S101  (one function writes them)
+    write_text(heads[0] + "\n" + "".join(bodies), out)
+
+
+def _remake(experiment: ResolvedExperiment, measured: Measured, out: Path) -> None:
     if measured.floor.empty:
         raise ConfigError(f"{experiment.name}: there is no floor among its metrics")
-    write_tables(experiment, measured, table)
+    write_tables(experiment, measured, out / "tables" / f"{experiment.name}.csv")
     draw_times(experiment, measured, [out / "figures" / f"{experiment.name}_times.png"])
 
 
