@@ -26,11 +26,11 @@ for k, ax in enumerate(axes):
 plt.show()
 
 # %% [markdown]
-# Committed metrics: the maximum mean discrepancy between truth and prediction, mean over ten times and three seeds.
+# Committed metrics: the maximum mean discrepancy between truth and prediction, mean over ten times and all seeds.
 
 # %%
-table = pd.read_csv(ROOT / "results/expected/laptop/tables/hydrogen.csv")
-mmd = table[table["metric"] == "mmd"].set_index("method")
+table = pd.read_csv(ROOT / "results/expected/laptop/tables.csv")
+mmd = table[(table["experiment"] == "hydrogen") & (table["metric"] == "mmd")].set_index("method")
 mmd[["title", "mean", "low", "high", "seeds", "floor_mean", "published"]]
 
 # %% [markdown]

@@ -197,7 +197,7 @@ def test_without_results_there_is_nothing_to_keep(am: Any) -> None:
 
 
 def test_without_a_commit_nothing_is_clean(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
-    from am.report import provenance
+    from am.io import provenance
 
     monkeypatch.setattr(provenance, "_commit_here", lambda: provenance.Commit("unknown", "git is not installed"))
     with pytest.raises(ProvenanceError, match="the commit of this library is unknown: git is not installed"):
