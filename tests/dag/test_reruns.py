@@ -98,7 +98,7 @@ CHANGES = {
         learnt("ald_ssm") | {"tabulate_metrics"} | LINES | LOSSES | VERDICT,
     ),
     "a figure": (
-        [(f"{LIBRARY}/results/figures/style.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        [(f"{LIBRARY}/report/figures/style.py", "def ", "_ADDED = 1\n\n\ndef ")],
         DRAWINGS | VERDICT,
     ),
     "how results are checked": (
@@ -106,7 +106,7 @@ CHANGES = {
         {"tabulate_metrics"} | DRAWINGS | VERDICT,
     ),
     "how an interval is computed": (
-        [(f"{LIBRARY}/results/estimates.py", "def ", "_ADDED = 1\n\n\ndef ")],
+        [(f"{LIBRARY}/report/estimates.py", "def ", "_ADDED = 1\n\n\ndef ")],
         {"tabulate_metrics"} | DRAWINGS | VERDICT,
     ),
     "a training setting": (
@@ -131,8 +131,8 @@ CHANGES = {
     "one seed more of one run": (
         [(SCALE, "am: {settings", "am: {seeds: 3, settings")],
         {"prepare_seeds_2", "tabulate_metrics", "train_method am 2"}
-        | {f"{rule}_2 am" for rule in SAMPLING}
-        | LINES
+        | {f"{rule}_2 am" for rule in PREDICTION}  # history is of the scale's seeds alone
+        | LINES - {"draw_iterations"}
         | LOSSES
         | VERDICT,
     ),

@@ -19,8 +19,6 @@ for batch in PLAN.batches(own=True):
             f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
-        group:
-            "predict"
         conda:
             "../../environment.yml"
         threads: 1
@@ -57,8 +55,6 @@ for batch in PLAN.batches():
             f"{OUT}/logs/evaluate_samples/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
-        group:
-            "predict"
         conda:
             "../../environment.yml"
         threads: 1
@@ -89,8 +85,6 @@ for batch in PLAN.batches():
             f"{OUT}/logs/measure_history/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
-        group:
-            "predict"
         conda:
             "../../environment.yml"
         threads: 1
@@ -119,8 +113,6 @@ rule measure_floor:
         f"{OUT}/logs/measure_floor/{{experiment}}.log",
     benchmark:
         f"{OUT}/logs/measure_floor/{{experiment}}.tsv"
-    group:
-        "truth"
     conda:
         "../../environment.yml"
     threads: 1

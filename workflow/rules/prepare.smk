@@ -8,8 +8,6 @@ rule prepare_data:
         f"{OUT}/logs/prepare_data/{{experiment}}.log",
     benchmark:
         f"{OUT}/logs/prepare_data/{{experiment}}.tsv"
-    group:
-        "truth"
     conda:
         "../../environment.yml"
     params:
@@ -36,8 +34,6 @@ for batch in PLAN.prepared():
             f"{OUT}/logs/prepare_seeds/{{experiment}}/seed{batch.name}.tsv"
         wildcard_constraints:
             experiment=batch.experiments,
-        group:
-            "truth"
         conda:
             "../../environment.yml"
         params:

@@ -9,8 +9,6 @@ rule sample_NAME:
         f"{OUT}/logs/sample_NAME/{{experiment}}/seed{{seed}}.log",
     benchmark:
         f"{OUT}/logs/sample_NAME/{{experiment}}/seed{{seed}}.tsv"
-    group:
-        "predict"
     conda:
         "environment.yml"
     threads: 1

@@ -9,8 +9,6 @@ rule sample_affine_transport:
         f"{OUT}/logs/sample_affine_transport/{{experiment}}/seed{{seed}}.log",
     benchmark:
         f"{OUT}/logs/sample_affine_transport/{{experiment}}/seed{{seed}}.tsv"
-    group:
-        "predict"
     conda:
         "environment.yml"
     threads: 1
