@@ -47,11 +47,13 @@ if TYPE_CHECKING:
         load,
         method_names,
     )
+    from am.selection import Choice, Setup, choose
     from am.training.loop import TrainingError
 
 __version__ = version("action-matching")
 __all__ = [
     "ActionMatching",
+    "Choice",
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
@@ -73,10 +75,12 @@ __all__ = [
     "Prediction",
     "SchroedingerBridgeFlowMatching",
     "ScoreAndFlowMatching",
+    "Setup",
     "SnapshotPath",
     "TrainingError",
     "UnbalancedActionMatching",
     "__version__",
+    "choose",
     "datasets",
     "load",
     "method_names",
@@ -100,6 +104,7 @@ __getattr__ = lazy(
         "ClosedFormUnbalancedActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
         "NeuralSDE NotFittedError OptimalTransportFlowMatching SchroedingerBridgeFlowMatching ScoreAndFlowMatching "
         "UnbalancedActionMatching load method_names",
+        "am.selection": "Choice Setup choose",
         "am.training.loop": "TrainingError",
         "am.datasets": "",
         "am.metrics": "",

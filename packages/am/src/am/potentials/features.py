@@ -22,7 +22,7 @@ class FeatureSettings(Settings):
     )
     degree: NonNegativeInt | None = Field(
         default=None,
-        description="of the polynomials of time on each interval between snapshots; 3 where there are snapshots and "
+        description="of the polynomials of time on each interval between snapshots; 1 where there are snapshots and "
         "8 where there are none, if it is not set",
     )
 
@@ -30,7 +30,7 @@ class FeatureSettings(Settings):
         """The degree on each of so many intervals."""
         if self.degree is not None:
             return self.degree
-        return 8 if intervals == 1 else 3
+        return 8 if intervals == 1 else 1
 
 
 class SolvingSettings(Settings):

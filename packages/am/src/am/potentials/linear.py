@@ -98,7 +98,7 @@ class SpaceFeatures(nn.Module):
         return torch.cat([z.new_zeros(n, self.constant + self.dimension), products, waves], 1)
 
     def gradient(self, z: Tensor, coefficients: Tensor) -> Tensor:
-        """Gradient of sum_m c_m psi_m: (n, d), (n, M) -> (n, d); the Jacobian is never formed."""
+        """Gradient of sum_m c_m psi_m: (n, d), (n or 1, M) -> (n, d); no Jacobian is formed."""
         _, linear, products, waves = coefficients.split(self.sizes, 1)
         found = linear - (waves * torch.sin(self._angles(z)) / self._lengths) @ self.frequencies
         found = found.index_add(1, self.first, products * z[:, self.second])
@@ -140,7 +140,7 @@ class LinearAction(ScaledNetwork, Potential):
 
     knots: Tensor
     offset: Tensor
-    """(K - 1, 3 J) coefficients of a function of time alone."""
+    """(K - 1, 1, 3 J) coefficients of a function of time alone."""
 
     def __init__(
         self, dimension: int, settings: FeatureSettings, knots: Tensor, constant: bool, generator: torch.Generator
@@ -153,7 +153,7 @@ class LinearAction(ScaledNetwork, Potential):
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.theta = nn.Parameter(theta / 100)
         """(K - 1, M, J) coefficients."""
-        self.register_buffer("offset", torch.zeros(len(knots) - 1, 3 * self.degree + 3, dtype=torch.float64))
+        self.register_buffer("offset", torch.zeros(len(knots) - 1, 1, 3 * self.degree + 3, dtype=torch.float64))
         self._interval: int | None = None
 
     def interval(self, index: int) -> LinearAction:
@@ -166,56 +166,58 @@ class LinearAction(ScaledNetwork, Potential):
         """The action of the path run backwards, interval by interval too."""
         return ReversedLinearAction(self)
 
-    def _at(self, time: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
-        """Coefficients of the space features and last of 1, and their slopes in time: (n,) -> (n, M + 1), twice.
+    def _at(self, time: Tensor, table: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
+        """What a table of coefficients, (K - 1, M, J), comes to, and its slope in time: (n,) -> (n, M), twice.
 
-        At inner knots of the interval that begins there, or of the one that ends.
+        At inner knots of the interval that begins there, or of the one that ends. One row stands for equal times.
         """
+        if not time.requires_grad and len(time) and bool((time == time[0]).all()):
+            time = time[:1]
         if self._interval is None:
             knots = self.knots.to(time.dtype)  # as times are rounded
             index = torch.searchsorted(knots, time.detach().contiguous(), right=leading) - 1
             index = index.clamp(0, len(knots) - 2)
+            intervals = index.unique().tolist()
         else:
-            index = torch.full(time.shape, self._interval, device=time.device)
-        time = time.double()
+            index, intervals = time.new_tensor([self._interval], dtype=torch.long).expand(len(time)), [self._interval]
         lengths = self.knots.diff()[index]
-        values, slopes = legendre((time - self.knots[index]) / lengths, self.offset.shape[1] - 1)
-        polynomials, j = torch.stack([values, slopes / lengths[:, None]]), self.degree + 1
-        found = time.new_zeros(2, len(time), self.theta.shape[1] + 1)
-        for k in index.unique().tolist():
+        values, slopes = legendre((time.double() - self.knots[index]) / lengths, table.shape[2] - 1)
+        slopes = slopes / lengths[:, None]
+        if len(intervals) == 1:
+            return values @ table[intervals[0]].T, slopes @ table[intervals[0]].T
+        now, slope = values.new_zeros(2, len(time), table.shape[1])
+        for k in intervals:
             here = (index == k).nonzero()[:, 0]
-            now = polynomials[:, here]
-            both = torch.cat([now[..., :j] @ self.theta[k].T, now @ self.offset[k][:, None]], -1)
-            found = found.index_add(1, here, both)
-        return found[0], found[1]
+            now = now.index_add(0, here, values[here] @ table[k].T)
+            slope = slope.index_add(0, here, slopes[here] @ table[k].T)
+        return now, slope
 
     def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         spread = self.spread.double()
         return (x.double() - self.centre.double()) / spread, spread
 
-    @staticmethod
-    def _sum(coefficients: Tensor, features: Tensor) -> Tensor:
-        return (coefficients[:, :-1] * features).sum(1) + coefficients[:, -1]
-
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
         z, spread = self._scaled(x)
-        both = (self._at(time)[0] + self._at(time, leading=False)[0]) / 2
-        return (spread**2 * self._sum(both, self.space_features.values(z))).to(x.dtype)
+        c, o = (
+            (self._at(time, table)[0] + self._at(time, table, leading=False)[0]) / 2
+            for table in (self.theta, self.offset)
+        )
+        return (spread**2 * ((c * self.space_features.values(z)).sum(1) + o[:, 0])).to(x.dtype)
 
     def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
         """Value and gradients, from those of the features."""
         z, spread = self._scaled(x)
-        now, slope = self._at(time)
         features = self.space_features.values(z)
-        value, ds_dt = (spread**2 * self._sum(c, features) for c in (now, slope))
-        ds_dx = spread * self.space_features.gradient(z, now[:, :-1])
-        return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx.to(x.dtype))
+        both = zip(self._at(time, self.theta), self._at(time, self.offset), strict=True)
+        value, ds_dt = (spread**2 * ((c * features).sum(1) + o[:, 0]) for c, o in both)
+        ds_dx = self.space(time, x)
+        return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx)
 
     def space(self, time: Tensor, x: Tensor) -> Tensor:
         """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
         z, spread = self._scaled(x)
-        return (spread * self.space_features.gradient(z, self._at(time)[0][:, :-1])).to(x.dtype)
+        return (spread * self.space_features.gradient(z, self._at(time, self.theta)[0])).to(x.dtype)
 
 
 class ReversedLinearAction(ReversedPotential):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from lightning_fabric import Fabric
@@ -106,19 +106,22 @@ def solve(
         return Trained(weights, {1: weights}, rows, seconds)
 
 
-def simplest(losses: Tensor, ridges: Sequence[float]) -> int:
-    """Index of the largest ridge that is not worse than the best one by more than one standard error over folds.
+def simplest(losses: Tensor, order: Sequence[Any], folds: int | None = None) -> int:
+    """Index of the simplest choice that is not worse than the best one by more than one standard error over folds.
 
     Parameters
     ----------
     losses
-        (folds, R) held-out losses. The standard error is that of their differences to those of the best ridge.
+        (folds, R) held-out losses. The standard error is that of their differences to those of the best choice.
+    order
+        R things that compare: the largest is of the simplest choice. Of ridges, it is the ridge.
+    folds
+        How many folds share no cell, where cells were split several times; all of them if it is not given.
     """
-    best = int(losses.mean(0).argmin())
-    above = losses - losses[:, [best]]
-    error = above.std(0) / math.sqrt(len(above)) if len(above) > 1 else torch.zeros_like(above[0])
+    above = losses - losses[:, [int(losses.mean(0).argmin())]]
+    error = above.std(0) / math.sqrt(folds or len(above)) if len(above) > 1 else torch.zeros_like(above[0])
     as_good = [i for i, good in enumerate((above.mean(0) <= error).tolist()) if good]
-    return max(as_good, key=lambda i: ridges[i])
+    return max(as_good, key=lambda i: order[i])
 
 
 class _Points(NamedTuple):
@@ -182,11 +185,16 @@ class _Curves:
 
 
 class Fold(NamedTuple):
-    """A path through all cells but those of a fold, that through those of the fold, and the part of cells there."""
+    """A part of the cells that is held out."""
 
     rest: SnapshotPath
+    """Through all other cells."""
     held: SnapshotPath
+    """Through those of the fold."""
+    cells: list[Tensor]
+    """For each time, which cells these are."""
     part: float
+    """Of all cells."""
 
 
 Minima = list[Tensor]
@@ -260,10 +268,10 @@ class Solver:
         """The (P,) coefficients of each interval by their names in the network."""
         weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
         if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
-            number = self.network.offset.shape[1]
-            weights["offset"] = torch.stack(
-                [-rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
-            )
+            number = self.network.offset.shape[2]
+            weights["offset"] = -torch.stack(
+                [rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
+            )[:, None]
         return weights
 
     @cached_property
@@ -279,7 +287,7 @@ class Solver:
             return [(_merged([*groups[:i], *groups[i + 1 :]]), held) for i, held in enumerate(groups)]
         return [
             (self._moments(rest, 1 - part, f"without {i}"), self._moments(held, part, f"{i}"))
-            for i, (rest, held, part) in enumerate(self.parts)
+            for i, (rest, held, _, part) in enumerate(self.parts)
         ]
 
     @cached_property
@@ -396,12 +404,10 @@ def split(path: SnapshotPath, folds: int, key: str) -> list[Fold]:
     orders = [torch.randperm(len(x), generator=generator(key, "folds", k)) for k, x in enumerate(path.points)]
     found = []
     for fold in range(folds):
-        rest, held = [], []
-        for x, order in zip(path.points, orders, strict=True):
-            mine = torch.arange(len(x)) % folds == fold
-            rest.append(x[order[~mine]])
-            held.append(x[order[mine]])
-        found.append(Fold(_through(path, rest), _through(path, held), 1 / folds))
+        mine = [order[fold::folds] for order in orders]
+        rest = [x[order[torch.arange(len(x)) % folds != fold]] for x, order in zip(path.points, orders, strict=True)]
+        held = [x[cells] for x, cells in zip(path.points, mine, strict=True)]
+        found.append(Fold(_through(path, rest), _through(path, held), mine, 1 / folds))
     return found
 
 
