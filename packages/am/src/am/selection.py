@@ -20,13 +20,17 @@ from am.methods.contract import PredictionError
 from am.models import Model
 from am.randomness import generator
 from am.training.arithmetic import arithmetic
-from am.training.solve import Fold, Solver, simplest, split
+from am.training.solve import Averages, Fold, Solver, nodes_of, simplest, split
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 FOLDS, REPEATS, GROUPS = 3, 3, 10
-FEATURES = tuple({"degree": degree, "waves": 200, "bandwidths": [0.5, 1.0]} for degree in (0, 1))
+FEATURES = tuple(
+    {"shared": shared, "degree": degree, "nodes": 4, "waves": 200, "bandwidths": [0.5, 1.0]}
+    for shared in (True, False)
+    for degree in (0, 1)
+)
 """Features of closed forms to choose from, unless others are given."""
 _OF_FEATURES = {"features", "solving"}
 """Sections of settings with which losses remain those of the same action."""
@@ -224,11 +228,6 @@ class _Member:
             return f"{self.place}"
         return f"{self.setup.method} {self.method.settings.model_dump(exclude=_OF_FEATURES)}"
 
-    @property
-    def moments(self) -> str:
-        """What closed forms have in common whose losses have the same moments."""
-        return f"{self.method.constant} {self.method.settings.model_dump(include=_OF_FEATURES | {'estimator'})}"
-
 
 def _grouped(members: Iterable[_Member], by: Callable[[_Member], Any]) -> list[list[_Member]]:
     groups: dict[Any, list[_Member]] = {}
@@ -244,16 +243,8 @@ _Fits = Sequence[tuple[Any, Any]]
 def _fitted(
     members: Sequence[_Member], path: SnapshotPath, parts: Sequence[Fold], folds: int, seed: int
 ) -> Iterator[tuple[int, Setup, _Fits]]:
-    """One setup of each family with its place, fitted without each fold."""
-    closed = [member for member in members if isinstance(member.method, ClosedForm)]
-    solvers: dict[int, Solver] = {}
-    for group in _grouped(closed, lambda member: member.moments):
-        first = group[0]
-        key = f"{first.setup.method}/{seed}"
-        network = first.method.build(path, generator(key, "build"))
-        forms = [member.method.form(path) for member in group]
-        solver = Solver(network, path, forms, first.method.settings.solving, key, parts)
-        solvers |= {member.place: solver for member in group}
+    """One setup of each family with its place, fitted without each part."""
+    solvers = _solvers([member for member in members if isinstance(member.method, ClosedForm)], path, parts, seed)
     for family in _grouped(members, lambda member: member.family):
         first = family[0]
         if first.place in solvers:
@@ -263,20 +254,41 @@ def _fitted(
             yield first.place, first.setup, [(model.method, model.network) for model in models]
 
 
+def _solvers(closed: Sequence[_Member], path: SnapshotPath, parts: Sequence[Fold], seed: int) -> dict[int, Solver]:
+    """What solves each closed form, by its place: those with the same functions of space share their means."""
+    networks, keys = {}, {}
+    for member in closed:
+        key, settings = f"{member.setup.method}/{seed}", member.method.settings
+        networks[member.place] = network = member.method.build(path, generator(key, "build"))
+        functions = settings.features.model_dump(exclude={"shared", "degree"}), settings.solving.model_dump()
+        own = member.method.constant, nodes_of(network, settings.solving), member.method.form(path).moving
+        keys[member.place] = f"{functions} {own}"
+    solvers = {}
+    for group in _grouped(closed, lambda member: keys[member.place]):
+        first = networks[group[0].place]
+        forms = [member.method.form(path) for member in group]
+        averages = Averages(first, path, forms, group[0].method.settings.solving, f"choose/{seed}", parts)
+        for member in group:
+            network = networks[member.place]
+            common = {name: value for name, value in first.state_dict().items() if name not in {"theta", "offset"}}
+            network.load_state_dict(network.state_dict() | common)
+            solvers[member.place] = Solver(network, averages)
+    return solvers
+
+
 def _least(family: Sequence[_Member], solvers: Sequence[Solver], path: SnapshotPath, folds: int) -> tuple[Setup, _Fits]:
     """The features and the ridge that losses on what was held out choose."""
     solved = [solver.held_out(one.method.form(path)) for one, solver in zip(family, solvers, strict=True)]
-    tried = [(k, r) for k, solver in enumerate(solvers) for r in range(len(solver.settings.ridges))]
-    order = [(-solvers[k].network.theta.numel(), solvers[k].settings.ridges[r]) for k, r in tried]
-    k, r = tried[simplest(torch.cat([losses for losses, _ in solved], 1), order, folds)]
+    tried = [(k, ridge) for k, solver in enumerate(solvers) for ridge in solver.ridges]
+    order = [(-solvers[k].network.theta.numel(), ridge) for k, ridge in tried]
+    k, ridge = tried[simplest(torch.cat([losses for losses, _ in solved], 1), order, folds)]
     setup, method, solver = family[k].setup, family[k].method, solvers[k]
-    fits = []
-    for (rest, _), minima in zip(solver.folds, solved[k][1], strict=True):
+    r, fits = solver.ridges.index(ridge), []
+    for (rest, _), minima in zip(solver.averages.folds, solved[k][1], strict=True):
         network = copy.deepcopy(solver.network)
-        weights = solver.weights(rest, [theta[r] for theta in minima])
-        network.load_state_dict(network.state_dict() | weights)
+        network.load_state_dict(network.state_dict() | solver.weights(rest, [theta[r] for theta in minima]))
         fits.append((method, network.eval()))
-    return replace(setup, settings={**setup.settings, "ridges": [solver.settings.ridges[r]]}), fits
+    return replace(setup, settings={**setup.settings, "ridges": [ridge]}), fits
 
 
 def _scores(fits: _Fits, folds: Sequence[Fold], seed: int) -> Tensor:

@@ -59,6 +59,8 @@ class Quadrature:
     nodes: int
     degree: int
     """Of the polynomials of time."""
+    span: tuple[float, float] | None = None
+    """What the polynomials are orthonormal on; the interval, if it is not given."""
 
     def times(self) -> Tensor:
         """(Q,) nodes, inside the interval."""
@@ -69,6 +71,12 @@ class Quadrature:
 
         x, weight = np.polynomial.legendre.leggauss(self.nodes)
         return torch.from_numpy(x + 1) / 2, torch.from_numpy(weight) / 2
+
+    def _polynomials(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and slopes of the polynomials: (n,) -> (n, J), twice."""
+        first, last = self.span or (self.begin, self.end)
+        p, slope = legendre((times - first) / (last - first), self.degree)
+        return p, slope / (last - first)
 
     def form(
         self,
@@ -93,10 +101,9 @@ class Quadrature:
         gain
             Rate at which the whole mass grows on the interval, where b comes from velocities.
         """
-        u, share = self._rule()
+        _, share = self._rule()
         length, times = self.end - self.begin, self.times()
-        p, slope = legendre(u, self.degree)
-        slope = slope / length
+        p, slope = self._polynomials(times)
         w, w_slope = weight.value(times), weight.slope(times)
         m, q, j = moments.values.shape[1], self.nodes, self.degree + 1
         inside = length * share * w
@@ -108,18 +115,18 @@ class Quadrature:
             b = b + (moments.carried + gain * moments.values).T @ (inside[:, None] * p)
         else:
             b = b - moments.values.T @ (inside[:, None] * slope + (length * share * w_slope)[:, None] * p)
-            at_ends, _ = legendre(torch.tensor([0.0, 1.0], dtype=torch.float64), self.degree)
-            w_ends = weight.value(torch.tensor([self.begin, self.end], dtype=torch.float64))
-            b = b + moments.ends.T @ (torch.tensor([-1.0, 1.0]).double()[:, None] * w_ends[:, None] * at_ends)
+            ends = torch.tensor([self.begin, self.end], dtype=torch.float64)
+            sides = torch.tensor([-1.0, 1.0], dtype=torch.float64) * weight.value(ends)
+            b = b + moments.ends.T @ (sides[:, None] * self._polynomials(ends)[0])
         return Quadratic(a, b.reshape(-1))
 
     def mean(self, moments: Moments, theta: Tensor, number: int) -> Tensor:
-        """E[sum_k theta_k phi_k] as a function of time, (P,) -> (number,): coefficients of the polynomials.
+        """E[sum_k theta_k phi_k] as a function of time, (P,) -> (number,): coefficients of polynomials on the interval.
 
         It goes through the nodes; where several do, it is the smallest.
         """
         u, _ = self._rule()
-        coefficients = legendre(u, self.degree)[0] @ theta.view(moments.values.shape[1], -1).T
+        coefficients = self._polynomials(self.times())[0] @ theta.view(moments.values.shape[1], -1).T
         return torch.linalg.pinv(legendre(u, number - 1)[0]) @ (coefficients * moments.values).sum(1)
 
 
@@ -135,6 +142,9 @@ class Quadratic:
     """(P, P), symmetric and not negative."""
     b: Tensor
     """(P,)"""
+
+    def __add__(self, other: Quadratic) -> Quadratic:
+        return Quadratic(self.a + other.a, self.b + other.b)
 
     def loss(self, theta: Tensor) -> Tensor:
         """(..., P) -> (...)."""

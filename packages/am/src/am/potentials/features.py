@@ -20,10 +20,13 @@ class FeatureSettings(Settings):
     quadratic_up_to: NonNegativeInt = Field(
         default=10, description="products of two coordinates are features up to this dimension"
     )
+    shared: bool = Field(
+        default=False, description="one action for all intervals between snapshots, instead of one for each"
+    )
     degree: NonNegativeInt | None = Field(
         default=None,
-        description="of the polynomials of time on each interval between snapshots; 1 where there are snapshots and "
-        "8 where there are none, if it is not set",
+        description="of the polynomials of time, on each interval between snapshots or on all; 1 where there are "
+        "snapshots and 8 where there are none, if it is not set",
     )
 
     def degree_for(self, intervals: int) -> int:

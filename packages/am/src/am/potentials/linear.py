@@ -126,7 +126,8 @@ class LinearAction(ScaledNetwork, Potential):
     r"""An action s_t(x) = L^2 (sum_mj theta_mj psi_m((x - c) / L) p_j(u) + sum_j o_j p_j(u)).
 
     c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
-    Each interval has coefficients theta and o of its own; o is zero until it is set, and moves no particle.
+    Each interval has coefficients theta and o of its own, or theta is shared and of all intervals as one; o is zero
+    until it is set, and moves no particle.
     Computes in double precision and answers in that of the points. At an inner knot, the value is the mean of both
     intervals, from which growth follows; gradients are those of the interval that begins there.
 
@@ -149,10 +150,10 @@ class LinearAction(ScaledNetwork, Potential):
         self.degree = settings.degree_for(len(knots) - 1)
         self.space_features = SpaceFeatures(dimension, settings, constant, generator)
         self.register_buffer("knots", knots.double(), persistent=False)
-        shape = (len(knots) - 1, self.space_features.number, self.degree + 1)
+        shape = (1 if settings.shared else len(knots) - 1, self.space_features.number, self.degree + 1)
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.theta = nn.Parameter(theta / 100)
-        """(K - 1, M, J) coefficients."""
+        """(K - 1, M, J) coefficients; (1, M, J) of an action that intervals share."""
         self.register_buffer("offset", torch.zeros(len(knots) - 1, 1, 3 * self.degree + 3, dtype=torch.float64))
         self._interval: int | None = None
 
@@ -167,27 +168,30 @@ class LinearAction(ScaledNetwork, Potential):
         return ReversedLinearAction(self)
 
     def _at(self, time: Tensor, table: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
-        """What a table of coefficients, (K - 1, M, J), comes to, and its slope in time: (n,) -> (n, M), twice.
+        """What a table of coefficients, (K - 1, M, J), comes to, and its slope in time: (n,) -> (n or 1, M), twice.
 
-        At inner knots of the interval that begins there, or of the one that ends. One row stands for equal times.
+        A table of one interval is of all. At inner knots of the interval that begins there, or of the one that ends.
+        One row stands for equal times.
         """
         if not time.requires_grad and len(time) and bool((time == time[0]).all()):
             time = time[:1]
-        if self._interval is None:
-            knots = self.knots.to(time.dtype)  # as times are rounded
+        bounds = self.knots if len(table) > 1 else self.knots[[0, -1]]
+        only = 0 if len(table) == 1 else self._interval
+        if only is not None:
+            index, intervals = torch.full(time.shape, only, device=time.device), [only]
+        else:
+            knots = bounds.to(time.dtype)  # as times are rounded
             index = torch.searchsorted(knots, time.detach().contiguous(), right=leading) - 1
             index = index.clamp(0, len(knots) - 2)
             intervals = index.unique().tolist()
-        else:
-            index, intervals = time.new_tensor([self._interval], dtype=torch.long).expand(len(time)), [self._interval]
-        lengths = self.knots.diff()[index]
-        values, slopes = legendre((time.double() - self.knots[index]) / lengths, table.shape[2] - 1)
+        lengths = bounds.diff()[index]
+        values, slopes = legendre((time.double() - bounds[index]) / lengths, table.shape[2] - 1)
         slopes = slopes / lengths[:, None]
         if len(intervals) == 1:
             return values @ table[intervals[0]].T, slopes @ table[intervals[0]].T
         now, slope = values.new_zeros(2, len(time), table.shape[1])
         for k in intervals:
-            here = (index == k).nonzero()[:, 0]
+            here = torch.nonzero(index == k)[:, 0]
             now = now.index_add(0, here, values[here] @ table[k].T)
             slope = slope.index_add(0, here, slopes[here] @ table[k].T)
         return now, slope

@@ -13,8 +13,9 @@ import math
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -92,7 +93,7 @@ def solve(
             if about.get("digest") == digest:
                 return Trained(weights, {1: weights}, rows, about["seconds"])
         begun = clock.monotonic()
-        solved, row = Solver(network, marginals, [form], settings, key).solve(form)
+        solved, row = Solver(network, Averages(network, marginals, [form], settings, key)).solve(form)
         seconds = clock.monotonic() - begun
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()} | solved
         if fabric.is_global_zero:
@@ -197,19 +198,16 @@ class Fold(NamedTuple):
     """Of all cells."""
 
 
-Minima = list[Tensor]
-"""For each interval, the least coefficients with each ridge: (R, P)."""
+class Averages:
+    """Means of functions of space along a path, of everything and of folds.
 
-
-class Solver:
-    """The least coefficients of losses that differ in what noise and growth cost: their moments are the same.
-
-    Everything inside is in units of the network: (x - c) / L, so sigma is over L and lambda times L^2.
+    They do not depend on the noise and growth of a loss, nor on the polynomials of time. Everything is in units of the
+    network: (x - c) / L.
 
     Parameters
     ----------
     forms
-        All losses that will be asked for.
+        All losses that will be asked for; they agree in what is known of curves.
     folds
         Cells to be held out in turn; by default as many folds as the settings tell.
     """
@@ -223,65 +221,27 @@ class Solver:
         key: str,
         folds: Sequence[Fold] | None = None,
     ) -> None:
-        self.network, self.marginals, self.settings, self.key = network, marginals, settings, key
+        self.marginals, self.settings, self.key = marginals, settings, key
         self.features = network.space_features
         self.centre, self.spread = network.centre.double().cpu(), float(network.spread)
         self.moving = forms[0].moving
         self.needs_products = any(form.growth for form in forms)
         self.needs_laplacians = any(form.sigma for form in forms)
-        nodes = settings.nodes or 3 * network.degree + 3
+        self.nodes = nodes_of(network, settings)
         knots = network.knots.cpu().tolist()
-        self.rules = [Quadrature(begin, end, nodes, network.degree) for begin, end in pairwise(knots)]
-        self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
-        """Unknowns of all features but waves: what is simple is not made small."""
+        self.rules = [Quadrature(begin, end, self.nodes, 0) for begin, end in pairwise(knots)]
         if folds is None and _splits(marginals):
             folds = split(marginals, settings.folds, key)
         self.parts = folds
 
-    def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Coefficients by their names in the network, and a row for the log.
-
-        Where there is one ridge, nothing is held out.
-        """
-        ridges = self.settings.ridges
-        ridge, held_out = ridges[0], math.nan
-        if len(ridges) > 1:
-            losses, _ = self.held_out(form)
-            best = simplest(losses, ridges)
-            ridge, held_out = ridges[best], float(losses[:, best].mean())
-        full = self._form(self.whole, form)
-        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
-        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
-        return self.weights(self.whole, found), {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
-
-    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
-        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
-        losses, minima = [], []
-        for rest, held in self.folds:
-            found = [quadratic.minima(self.settings.ridges, self.spared) for quadratic in self._form(rest, form)]
-            tests = zip(self._form(held, form), found, strict=True)
-            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
-            minima.append(found)
-        return self.spread**2 * torch.stack(losses), minima
-
-    def weights(self, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The (P,) coefficients of each interval by their names in the network."""
-        weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
-        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
-            number = self.network.offset.shape[2]
-            weights["offset"] = -torch.stack(
-                [rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
-            )[:, None]
-        return weights
-
     @cached_property
     def whole(self) -> list[Moments]:
-        """Moments of everything, of each interval."""
+        """Of everything, on each interval."""
         return self._moments(self.marginals, 1, "all") if self.parts is not None else _merged(self._groups)
 
     @cached_property
     def folds(self) -> list[tuple[list[Moments], list[Moments]]]:
-        """For each fold, moments without it and of it alone."""
+        """For each fold, without it and of it alone."""
         if self.parts is None:
             groups = self._groups
             return [(_merged([*groups[:i], *groups[i + 1 :]]), held) for i, held in enumerate(groups)]
@@ -292,16 +252,9 @@ class Solver:
 
     @cached_property
     def _groups(self) -> list[list[Moments]]:
-        """Moments of draws, where they can be drawn for ever."""
+        """Of draws, where they can be drawn for ever."""
         folds = self.settings.folds
         return [self._moments(self.marginals, 1 / folds, f"{i}") for i in range(folds)]
-
-    def _form(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
-        sigma, growth = form.sigma / self.spread, form.growth * self.spread**2
-        return [
-            rule.form(m, form.weight, sigma=sigma, growth=growth, moving=form.moving, gain=_gain(rule, form))
-            for rule, m in zip(self.rules, moments, strict=True)
-        ]
 
     def _moments(self, path: Marginals, part: float, name: str) -> list[Moments]:
         """Of each interval, from a part of the draws."""
@@ -383,6 +336,75 @@ def _couples_batches(path: Marginals) -> bool:
 def _merged(groups: Sequence[Sequence[Moments]]) -> list[Moments]:
     """Means over groups, interval by interval."""
     return [mean_moments(parts) for parts in zip(*groups, strict=True)]
+
+
+Minima = list[Tensor]
+"""For each action, of an interval or of all, the least coefficients with each ridge: (R, P)."""
+
+
+class Solver:
+    """The least coefficients of a network, from means that others of the same features may share."""
+
+    def __init__(self, network: LinearAction, averages: Averages) -> None:
+        self.network, self.averages = network, averages
+        self.features, self.spread = averages.features, averages.spread
+        self.ridges = averages.settings.ridges
+        self.shared = len(network.theta) == 1
+        knots = network.knots.cpu().tolist()
+        span = (knots[0], knots[-1]) if self.shared else None
+        self.rules = [Quadrature(*ends, averages.nodes, network.degree, span) for ends in pairwise(knots)]
+        self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
+        """Unknowns of all features but waves: what is simple is not made small."""
+
+    def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Coefficients by their names in the network, and a row for the log.
+
+        Where there is one ridge, nothing is held out.
+        """
+        ridge, held_out = self.ridges[0], math.nan
+        if len(self.ridges) > 1:
+            losses, _ = self.held_out(form)
+            best = simplest(losses, self.ridges)
+            ridge, held_out = self.ridges[best], float(losses[:, best].mean())
+        full = self._forms(self.averages.whole, form)
+        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
+        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
+        row = {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
+        return self.weights(self.averages.whole, found), row
+
+    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
+        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
+        losses, minima = [], []
+        for rest, held in self.averages.folds:
+            found = [quadratic.minima(self.ridges, self.spared) for quadratic in self._forms(rest, form)]
+            tests = zip(self._forms(held, form), found, strict=True)
+            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
+            minima.append(found)
+        return self.spread**2 * torch.stack(losses), minima
+
+    def weights(self, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The (P,) coefficients of each action by their names in the network."""
+        weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
+        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
+            number = self.network.offset.shape[2]
+            of_intervals = [*found] * (len(self.rules) if self.shared else 1)
+            means = zip(self.rules, moments, of_intervals, strict=True)
+            weights["offset"] = -torch.stack([rule.mean(m, theta, number) for rule, m, theta in means])[:, None]
+        return weights
+
+    def _forms(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
+        """Of each interval, or of all; sigma is over L there, and lambda times L^2."""
+        sigma, growth = form.sigma / self.spread, form.growth * self.spread**2
+        forms = [
+            rule.form(m, form.weight, sigma=sigma, growth=growth, moving=form.moving, gain=_gain(rule, form))
+            for rule, m in zip(self.rules, moments, strict=True)
+        ]
+        return [reduce(add, forms)] if self.shared else forms
+
+
+def nodes_of(network: LinearAction, settings: SolvingSettings) -> int:
+    """Nodes of time on each interval."""
+    return settings.nodes or 3 * network.degree + 3
 
 
 def _gain(rule: Quadrature, form: Form) -> float:
