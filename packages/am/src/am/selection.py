@@ -261,7 +261,7 @@ def _solvers(closed: Sequence[_Member], path: SnapshotPath, parts: Sequence[Fold
         key, settings = f"{member.setup.method}/{seed}", member.method.settings
         networks[member.place] = network = member.method.build(path, generator(key, "build"))
         functions = settings.features.model_dump(exclude={"shared", "degree"}), settings.solving.model_dump()
-        own = member.method.constant, nodes_of(network, settings.solving), member.method.form(path).moving
+        own = nodes_of(network, settings.solving), member.method.form(path).moving
         keys[member.place] = f"{functions} {own}"
     solvers = {}
     for group in _grouped(closed, lambda member: keys[member.place]):
@@ -283,10 +283,10 @@ def _least(family: Sequence[_Member], solvers: Sequence[Solver], path: SnapshotP
     order = [(-solvers[k].network.theta.numel(), ridge) for k, ridge in tried]
     k, ridge = tried[simplest(torch.cat([losses for losses, _ in solved], 1), order, folds)]
     setup, method, solver = family[k].setup, family[k].method, solvers[k]
-    r, fits = solver.ridges.index(ridge), []
+    form, r, fits = method.form(path), solver.ridges.index(ridge), []
     for (rest, _), minima in zip(solver.averages.folds, solved[k][1], strict=True):
         network = copy.deepcopy(solver.network)
-        network.load_state_dict(network.state_dict() | solver.weights(rest, [theta[r] for theta in minima]))
+        network.load_state_dict(network.state_dict() | solver.weights(form, rest, [theta[r] for theta in minima]))
         fits.append((method, network.eval()))
     return replace(setup, settings={**setup.settings, "ridges": [ridge]}), fits
 

@@ -9,8 +9,12 @@ With s = sum_k theta_k phi_k the losses of AM, eAM and uAM are theta' A theta / 
          - \frac{\sigma^2}{2} \int w E[\Delta\phi] dt
 
 or, from velocities v of curves that carry q_t, the same b without its first terms but with \int w E[\nabla\phi . v] dt.
-Where curves carry mass m of which each gains or loses g m in a unit of time, w is w m and the integral that of
-w m E[\nabla\phi . v + g \phi].
+Where curves carry mass of which each gains or loses g in a unit of time, w is w m, m being the whole mass, and the
+integral that of w m E[\nabla\phi . v + g \phi].
+
+A function of time alone is no feature. The losses of AM and eAM cannot see one, and that of uAM is least where the mean
+growth is that of the whole mass at each time, \lambda E[s] = m' / m. So the form of uAM is of features less their
+means, with E[\phi \phi'] - E[\phi] E[\phi]' in A and without \int w m' E[\phi] dt in b.
 Where features are products of a function of space and one of time, both are sums of Kronecker products over nodes of
 time. Source of the losses: Neklyudov et al., ICML 2023.
 """
@@ -86,7 +90,7 @@ class Quadrature:
         sigma: float = 0.0,
         growth: float = 0.0,
         moving: bool = False,
-        gain: float = 0.0,
+        gain: Tensor | float = 0.0,
     ) -> Quadratic:
         """The quadratic form of the features psi_m p_j, number m (degree + 1) + j.
 
@@ -99,7 +103,7 @@ class Quadrature:
         moving
             Whether b comes from velocities of curves.
         gain
-            Rate at which the whole mass grows on the interval, where b comes from velocities.
+            (Q,) rate at which the whole mass grows at the nodes, where growth explains it.
         """
         _, share = self._rule()
         length, times = self.end - self.begin, self.times()
@@ -107,27 +111,29 @@ class Quadrature:
         w, w_slope = weight.value(times), weight.slope(times)
         m, q, j = moments.values.shape[1], self.nodes, self.degree + 1
         inside = length * share * w
-        space = (moments.gradients + growth * moments.products).reshape(q, m * m)
+        spread = moments.products - moments.values[:, :, None] * moments.values[:, None, :]
+        space = (moments.gradients + growth * spread).reshape(q, m * m)
         time = (p[:, :, None] * p[:, None, :]).reshape(q, j * j) * inside[:, None]
         a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
         b = -(sigma**2) / 2 * moments.laplacians.T @ (inside[:, None] * p)
         if moving:
-            b = b + (moments.carried + gain * moments.values).T @ (inside[:, None] * p)
+            b = b + moments.carried.T @ (inside[:, None] * p)
         else:
-            b = b - moments.values.T @ (inside[:, None] * slope + (length * share * w_slope)[:, None] * p)
+            slopes = inside[:, None] * slope + (length * share * w_slope + inside * gain)[:, None] * p
+            b = b - moments.values.T @ slopes
             ends = torch.tensor([self.begin, self.end], dtype=torch.float64)
             sides = torch.tensor([-1.0, 1.0], dtype=torch.float64) * weight.value(ends)
             b = b + moments.ends.T @ (sides[:, None] * self._polynomials(ends)[0])
         return Quadratic(a, b.reshape(-1))
 
-    def mean(self, moments: Moments, theta: Tensor, number: int) -> Tensor:
-        """E[sum_k theta_k phi_k] as a function of time, (P,) -> (number,): coefficients of polynomials on the interval.
-
-        It goes through the nodes; where several do, it is the smallest.
-        """
-        u, _ = self._rule()
+    def mean(self, moments: Moments, theta: Tensor) -> Tensor:
+        """E[sum_k theta_k phi_k] at the nodes, (P,) -> (Q,)."""
         coefficients = self._polynomials(self.times())[0] @ theta.view(moments.values.shape[1], -1).T
-        return torch.linalg.pinv(legendre(u, number - 1)[0]) @ (coefficients * moments.values).sum(1)
+        return (coefficients * moments.values).sum(1)
+
+    def through(self, values: Tensor, number: int) -> Tensor:
+        """Coefficients of the polynomial on the interval that has (Q,) values at the nodes; the smallest of several."""
+        return torch.linalg.pinv(legendre(self._rule()[0], number - 1)[0]) @ values
 
 
 _FREE = 1e-6

@@ -14,14 +14,9 @@ from am.potentials.scale import ScaledNetwork
 
 
 class SpaceFeatures(nn.Module):
-    r"""Functions psi_m of scaled points z: a constant, coordinates, their products and random waves.
+    r"""Functions psi_m of scaled points z: coordinates, their products and random waves.
 
     Waves are cos(k . z + phase) / \|k\|, so that gradients of all features are of order one (Rahimi and Recht 2007).
-
-    Parameters
-    ----------
-    constant
-        Whether 1 is a feature. A balanced loss cannot see it.
     """
 
     first: Tensor
@@ -29,9 +24,8 @@ class SpaceFeatures(nn.Module):
     frequencies: Tensor
     phases: Tensor
 
-    def __init__(self, dimension: int, settings: FeatureSettings, constant: bool, generator: torch.Generator) -> None:
+    def __init__(self, dimension: int, settings: FeatureSettings, generator: torch.Generator) -> None:
         super().__init__()
-        self.constant = int(constant)
         quadratic = dimension <= settings.quadratic_up_to
         pairs = torch.triu_indices(dimension, dimension) if quadratic else torch.empty(2, 0, dtype=torch.long)
         self.register_buffer("first", pairs[0], persistent=False)
@@ -43,7 +37,7 @@ class SpaceFeatures(nn.Module):
         self.register_buffer("frequencies", normal / lengths[torch.arange(settings.waves) % len(lengths)][:, None])
         self.register_buffer("phases", 2 * math.pi * phase)
         self.dimension = dimension
-        self.sizes = [self.constant, dimension, len(pairs[0]), settings.waves]
+        self.sizes = [dimension, len(pairs[0]), settings.waves]
 
     @property
     def number(self) -> int:
@@ -61,7 +55,7 @@ class SpaceFeatures(nn.Module):
         """(n, d) -> (n, M)."""
         products = z[:, self.first] * z[:, self.second]
         waves = torch.cos(self._angles(z)) / self._lengths
-        return torch.cat([z.new_ones(len(z), self.constant), z, products, waves], 1)
+        return torch.cat([z, products, waves], 1)
 
     @property
     def _directions(self) -> Tensor:
@@ -75,7 +69,7 @@ class SpaceFeatures(nn.Module):
         feature = torch.arange(len(self.first), device=z.device)
         products[:, self.first, feature] += z[:, self.second]
         products[:, self.second, feature] += z[:, self.first]
-        return torch.cat([z.new_zeros(n, d, self.constant), linear, products], 2)
+        return torch.cat([linear, products], 2)
 
     def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
         """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed.
@@ -95,11 +89,11 @@ class SpaceFeatures(nn.Module):
         n = len(z)
         products = (self.first == self.second).to(z).mul(2).expand(n, -1)
         waves = -torch.cos(self._angles(z)) * self._lengths
-        return torch.cat([z.new_zeros(n, self.constant + self.dimension), products, waves], 1)
+        return torch.cat([z.new_zeros(n, self.dimension), products, waves], 1)
 
     def gradient(self, z: Tensor, coefficients: Tensor) -> Tensor:
         """Gradient of sum_m c_m psi_m: (n, d), (n or 1, M) -> (n, d); no Jacobian is formed."""
-        _, linear, products, waves = coefficients.split(self.sizes, 1)
+        linear, products, waves = coefficients.split(self.sizes, 1)
         found = linear - (waves * torch.sin(self._angles(z)) / self._lengths) @ self.frequencies
         found = found.index_add(1, self.first, products * z[:, self.second])
         return found.index_add(1, self.second, products * z[:, self.first])
@@ -108,7 +102,7 @@ class SpaceFeatures(nn.Module):
         """Slope of each feature along a vector: (n, d), (n, d) -> (n, M)."""
         products = v[:, self.first] * z[:, self.second] + z[:, self.first] * v[:, self.second]
         waves = -torch.sin(self._angles(z)) * (v @ self.frequencies.T) / self._lengths
-        return torch.cat([v.new_zeros(len(v), self.constant), v, products, waves], 1)
+        return torch.cat([v, products, waves], 1)
 
 
 def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
@@ -135,20 +129,16 @@ class LinearAction(ScaledNetwork, Potential):
     ----------
     knots
         (K,) increasing times from 0 to 1, which bound the intervals.
-    constant
-        Whether a function of time alone is a feature, as unbalanced losses need.
     """
 
     knots: Tensor
     offset: Tensor
     """(K - 1, 1, 3 J) coefficients of a function of time alone."""
 
-    def __init__(
-        self, dimension: int, settings: FeatureSettings, knots: Tensor, constant: bool, generator: torch.Generator
-    ) -> None:
+    def __init__(self, dimension: int, settings: FeatureSettings, knots: Tensor, generator: torch.Generator) -> None:
         super().__init__(dimension)
         self.degree = settings.degree_for(len(knots) - 1)
-        self.space_features = SpaceFeatures(dimension, settings, constant, generator)
+        self.space_features = SpaceFeatures(dimension, settings, generator)
         self.register_buffer("knots", knots.double(), persistent=False)
         shape = (1 if settings.shared else len(knots) - 1, self.space_features.number, self.degree + 1)
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()

@@ -56,7 +56,7 @@ class Form:
     moving: bool = False
     """Whether b comes from the curves that points lie on, and not from points alone."""
     log_mass: Callable[[Tensor], Tensor] | None = None
-    """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it; it grows evenly on each interval."""
+    """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it."""
 
 
 def solve(
@@ -370,7 +370,7 @@ class Solver:
         found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
         loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
         row = {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
-        return self.weights(self.averages.whole, found), row
+        return self.weights(form, self.averages.whole, found), row
 
     def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
         """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
@@ -382,15 +382,18 @@ class Solver:
             minima.append(found)
         return self.spread**2 * torch.stack(losses), minima
 
-    def weights(self, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The (P,) coefficients of each action by their names in the network."""
-        weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
-        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
-            number = self.network.offset.shape[2]
-            of_intervals = [*found] * (len(self.rules) if self.shared else 1)
-            means = zip(self.rules, moments, of_intervals, strict=True)
-            weights["offset"] = -torch.stack([rule.mean(m, theta, number) for rule, m, theta in means])[:, None]
-        return weights
+    def weights(self, form: Form, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The (P,) coefficients of each action by their names in the network.
+
+        The function of time that makes the mean over q_t what it should be: that of the growth of the whole mass, and
+        zero where the loss sees no function of time alone.
+        """
+        theta = torch.stack([theta.view(self.features.number, -1) for theta in found])
+        number, offsets = self.network.offset.shape[2], []
+        for rule, m, one in zip(self.rules, moments, theta.expand(len(self.rules), -1, -1), strict=True):
+            due = _gain(rule, form) / (form.growth * self.spread**2) if form.growth else 0.0
+            offsets.append(rule.through(due - rule.mean(m, one.reshape(-1)), number))
+        return {"theta": theta, "offset": torch.stack(offsets)[:, None]}
 
     def _forms(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
         """Of each interval, or of all; sigma is over L there, and lambda times L^2."""
@@ -407,12 +410,12 @@ def nodes_of(network: LinearAction, settings: SolvingSettings) -> int:
     return settings.nodes or 3 * network.degree + 3
 
 
-def _gain(rule: Quadrature, form: Form) -> float:
-    """Rate at which the whole mass grows on an interval."""
+def _gain(rule: Quadrature, form: Form) -> Tensor | float:
+    """Rate at which the whole mass grows at the nodes: (Q,)."""
     if form.log_mass is None:
         return 0.0
-    before, after = form.log_mass(torch.tensor([rule.begin, rule.end], dtype=torch.float64)).tolist()
-    return (after - before) / (rule.end - rule.begin)
+    times, step = rule.times(), 1e-4 * (rule.end - rule.begin)
+    return (form.log_mass(times + step) - form.log_mass(times - step)) / (2 * step)
 
 
 def _splits(marginals: Marginals) -> TypeGuard[SnapshotPath]:
