@@ -22,7 +22,7 @@ time. Source of the losses: Neklyudov et al., ICML 2023.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -115,7 +115,7 @@ class Quadrature:
         space = (moments.gradients + growth * spread).reshape(q, m * m)
         time = (p[:, :, None] * p[:, None, :]).reshape(q, j * j) * inside[:, None]
         a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
-        b = -(sigma**2) / 2 * moments.laplacians.T @ (inside[:, None] * p)
+        b = sigma**2 * self.noise(moments, weight).view(m, j)
         if moving:
             b = b + moments.carried.T @ (inside[:, None] * p)
         else:
@@ -125,6 +125,13 @@ class Quadrature:
             sides = torch.tensor([-1.0, 1.0], dtype=torch.float64) * weight.value(ends)
             b = b + moments.ends.T @ (sides[:, None] * self._polynomials(ends)[0])
         return Quadratic(a, b.reshape(-1))
+
+    def noise(self, moments: Moments, weight: TimeWeight) -> Tensor:
+        """What noise adds to b, for each unit of sigma^2: (P,)."""
+        _, share = self._rule()
+        inside = (self.end - self.begin) * share * weight.value(self.times())
+        p, _ = self._polynomials(self.times())
+        return -(moments.laplacians.T @ (inside[:, None] * p)).reshape(-1) / 2
 
     def mean(self, moments: Moments, theta: Tensor) -> Tensor:
         """E[sum_k theta_k phi_k] at the nodes, (P,) -> (Q,)."""
@@ -148,6 +155,11 @@ class Quadratic:
     """(P, P), symmetric and not negative."""
     b: Tensor
     """(P,)"""
+    _known: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_linear(self, b: Tensor) -> Quadratic:
+        """Another b beside the same A, whose eigenvalues are computed once."""
+        return replace(self, b=b)
 
     def __add__(self, other: Quadratic) -> Quadratic:
         return Quadratic(self.a + other.a, self.b + other.b)
@@ -162,9 +174,11 @@ class Quadratic:
         A ridge r adds r / 2 times the sum of squares of unknowns that are scaled to make the diagonal of A one; of the
         first ``spared`` of them, a millionth of that. All come from one eigendecomposition.
         """
-        diagonal = self.a.diagonal()
-        scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
-        scale[:spared] /= _FREE**0.5
-        values, vectors = torch.linalg.eigh(scale[:, None] * self.a * scale)
+        if spared not in self._known:
+            diagonal = self.a.diagonal()
+            scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
+            scale[:spared] /= _FREE**0.5
+            self._known[spared] = scale, *torch.linalg.eigh(scale[:, None] * self.a * scale)
+        scale, values, vectors = self._known[spared]
         shrunk = (vectors.T @ (scale * self.b)) / (values.clamp(min=0) + torch.tensor(ridges).to(self.a)[:, None])
         return shrunk @ vectors.T * scale

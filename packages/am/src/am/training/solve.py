@@ -12,7 +12,7 @@ import logging
 import math
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import pairwise
 from operator import add
@@ -355,6 +355,7 @@ class Solver:
         self.rules = [Quadrature(*ends, averages.nodes, network.degree, span) for ends in pairwise(knots)]
         self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
         """Unknowns of all features but waves: what is simple is not made small."""
+        self._known: dict[tuple[int, Form], tuple[list[Quadratic], list[Tensor]]] = {}
 
     def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Coefficients by their names in the network, and a row for the log.
@@ -396,13 +397,18 @@ class Solver:
         return {"theta": theta, "offset": torch.stack(offsets)[:, None]}
 
     def _forms(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
-        """Of each interval, or of all; sigma is over L there, and lambda times L^2."""
-        sigma, growth = form.sigma / self.spread, form.growth * self.spread**2
-        forms = [
-            rule.form(m, form.weight, sigma=sigma, growth=growth, moving=form.moving, gain=_gain(rule, form))
-            for rule, m in zip(self.rules, moments, strict=True)
-        ]
-        return [reduce(add, forms)] if self.shared else forms
+        """Of each interval, or of all. In units of the network: sigma over L, and lambda times L^2."""
+        still = replace(form, sigma=0.0)
+        key = id(moments), still
+        if key not in self._known:  # noise changes b alone, in proportion to its square
+            forms, noise = [], []
+            for rule, m in zip(self.rules, moments, strict=True):
+                growth, gain = form.growth * self.spread**2, _gain(rule, form)
+                forms.append(rule.form(m, form.weight, growth=growth, moving=form.moving, gain=gain))
+                noise.append(rule.noise(m, form.weight))
+            self._known[key] = ([reduce(add, forms)], [reduce(add, noise)]) if self.shared else (forms, noise)
+        variance = (form.sigma / self.spread) ** 2
+        return [one.with_linear(one.b + variance * noise) for one, noise in zip(*self._known[key], strict=True)]
 
 
 def nodes_of(network: LinearAction, settings: SolvingSettings) -> int:
