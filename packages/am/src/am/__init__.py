@@ -49,12 +49,14 @@ if TYPE_CHECKING:
         UnbalancedActionMatching,
         method_names,
     )
+    from am.selection import Choice, Setup, choose
     from am.training.loop import TrainingError
 
 __version__ = version("action-matching")
 __all__ = [
     "ActionMatching",
     "CellModel",
+    "Choice",
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
@@ -76,10 +78,12 @@ __all__ = [
     "Prediction",
     "SchroedingerBridgeFlowMatching",
     "ScoreAndFlowMatching",
+    "Setup",
     "SnapshotPath",
     "TrainingError",
     "UnbalancedActionMatching",
     "__version__",
+    "choose",
     "datasets",
     "fit",
     "load",
@@ -109,6 +113,7 @@ __getattr__ = lazy(
         "ClosedFormUnbalancedActionMatching ConvexActionMatching EntropicActionMatching IndependentFlowMatching Model "
         "NeuralSDE NotFittedError OptimalTransportFlowMatching SchroedingerBridgeFlowMatching ScoreAndFlowMatching "
         "UnbalancedActionMatching method_names",
+        "am.selection": "Choice Setup choose",
         "am.training.loop": "TrainingError",
         "am.datasets": "",
         "am.metrics": "",

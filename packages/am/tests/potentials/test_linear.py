@@ -22,19 +22,18 @@ def points(n: int = 7, d: int = 3) -> Tensor:
 
 
 def features(d: int = 3, **settings: int) -> SpaceFeatures:
-    return SpaceFeatures(d, FeatureSettings(waves=5, **settings), True, generator("features"))
+    return SpaceFeatures(d, FeatureSettings(waves=5, **settings), generator("features"))
 
 
-def test_features_are_a_constant_coordinates_products_and_waves() -> None:
+def test_features_are_coordinates_products_and_waves() -> None:
     x = points()
     values = features().values(x)
     assert values.shape == (7, features().number)
-    assert features().number == 1 + 3 + 6 + 5
-    torch.testing.assert_close(values[:, 0], torch.ones(7, dtype=torch.float64))
-    torch.testing.assert_close(values[:, 1:4], x)
-    torch.testing.assert_close(values[:, 4], x[:, 0] ** 2)
-    torch.testing.assert_close(values[:, 5], x[:, 0] * x[:, 1])
-    assert features(quadratic_up_to=2).number == 1 + 3 + 5
+    assert features().number == 3 + 6 + 5
+    torch.testing.assert_close(values[:, :3], x)
+    torch.testing.assert_close(values[:, 3], x[:, 0] ** 2)
+    torch.testing.assert_close(values[:, 4], x[:, 0] * x[:, 1])
+    assert features(quadratic_up_to=2).number == 3 + 5
 
 
 def test_gradients_and_laplacians_of_features_are_exact() -> None:
@@ -75,7 +74,7 @@ def test_polynomials_of_time_are_orthonormal_and_their_slopes_exact() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_derivatives_of_the_action_are_those_of_autograd(dtype: torch.dtype) -> None:
-    action = LinearAction(3, FeatureSettings(waves=5), KNOTS, True, generator("action"))
+    action = LinearAction(3, FeatureSettings(waves=5), KNOTS, generator("action"))
     action.fit_scale(3 * torch.randn(100, 3, generator=generator("scale")) + 1)
     action.offset += torch.randn(action.offset.shape, generator=generator("offset"))
     x, time = points().to(dtype), torch.linspace(0, 1, 7, dtype=dtype)
@@ -91,7 +90,7 @@ def test_derivatives_of_the_action_are_those_of_autograd(dtype: torch.dtype) -> 
 def test_each_interval_has_coefficients_of_its_own(dtype: torch.dtype) -> None:
     """Single precision rounds 0.7 down, which is a knot nevertheless."""
     knots = torch.tensor([0.0, 0.7, 1.0], dtype=torch.float64)
-    action = LinearAction(3, FeatureSettings(waves=5), knots, False, generator("action"))
+    action = LinearAction(3, FeatureSettings(waves=5), knots, generator("action"))
     x = points(2).to(dtype)
     for k, (begin, end) in enumerate(pairwise(knots.tolist())):
         inside = torch.tensor([(begin + end) / 2, (begin + 3 * end) / 4], dtype=dtype)

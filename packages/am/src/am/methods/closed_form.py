@@ -74,7 +74,7 @@ class ClosedForm(ActionMethod):
                 "have; use 'best'"
             )
         knots = marginals.times if isinstance(marginals, SnapshotPath) else torch.tensor([0.0, 1.0])
-        network = LinearAction(marginals.dimension, self.settings.features, knots, self.constant, generator)
+        network = LinearAction(marginals.dimension, self.settings.features, knots, generator)
         fit_scale(network, marginals, generator)
         return network
 

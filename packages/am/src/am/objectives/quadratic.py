@@ -9,8 +9,12 @@ With s = sum_k theta_k phi_k the losses of AM, eAM and uAM are theta' A theta / 
          - \frac{\sigma^2}{2} \int w E[\Delta\phi] dt
 
 or, from velocities v of curves that carry q_t, the same b without its first terms but with \int w E[\nabla\phi . v] dt.
-Where curves carry mass m of which each gains or loses g m in a unit of time, w is w m and the integral that of
-w m E[\nabla\phi . v + g \phi].
+Where curves carry mass of which each gains or loses g in a unit of time, w is w m, m being the whole mass, and the
+integral that of w m E[\nabla\phi . v + g \phi].
+
+A function of time alone is no feature. The losses of AM and eAM cannot see one, and that of uAM is least where the mean
+growth is that of the whole mass at each time, \lambda E[s] = m' / m. So the form of uAM is of features less their
+means, with E[\phi \phi'] - E[\phi] E[\phi]' in A and without \int w m' E[\phi] dt in b.
 Where features are products of a function of space and one of time, both are sums of Kronecker products over nodes of
 time. Source of the losses: Neklyudov et al., ICML 2023.
 """
@@ -18,7 +22,7 @@ time. Source of the losses: Neklyudov et al., ICML 2023.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -59,6 +63,8 @@ class Quadrature:
     nodes: int
     degree: int
     """Of the polynomials of time."""
+    span: tuple[float, float] | None = None
+    """What the polynomials are orthonormal on; the interval, if it is not given."""
 
     def times(self) -> Tensor:
         """(Q,) nodes, inside the interval."""
@@ -70,6 +76,12 @@ class Quadrature:
         x, weight = np.polynomial.legendre.leggauss(self.nodes)
         return torch.from_numpy(x + 1) / 2, torch.from_numpy(weight) / 2
 
+    def _polynomials(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and slopes of the polynomials: (n,) -> (n, J), twice."""
+        first, last = self.span or (self.begin, self.end)
+        p, slope = legendre((times - first) / (last - first), self.degree)
+        return p, slope / (last - first)
+
     def form(
         self,
         moments: Moments,
@@ -78,7 +90,7 @@ class Quadrature:
         sigma: float = 0.0,
         growth: float = 0.0,
         moving: bool = False,
-        gain: float = 0.0,
+        gain: Tensor | float = 0.0,
     ) -> Quadratic:
         """The quadratic form of the features psi_m p_j, number m (degree + 1) + j.
 
@@ -91,36 +103,44 @@ class Quadrature:
         moving
             Whether b comes from velocities of curves.
         gain
-            Rate at which the whole mass grows on the interval, where b comes from velocities.
+            (Q,) rate at which the whole mass grows at the nodes, where growth explains it.
         """
-        u, share = self._rule()
+        _, share = self._rule()
         length, times = self.end - self.begin, self.times()
-        p, slope = legendre(u, self.degree)
-        slope = slope / length
+        p, slope = self._polynomials(times)
         w, w_slope = weight.value(times), weight.slope(times)
         m, q, j = moments.values.shape[1], self.nodes, self.degree + 1
         inside = length * share * w
-        space = (moments.gradients + growth * moments.products).reshape(q, m * m)
+        spread = moments.products - moments.values[:, :, None] * moments.values[:, None, :]
+        space = (moments.gradients + growth * spread).reshape(q, m * m)
         time = (p[:, :, None] * p[:, None, :]).reshape(q, j * j) * inside[:, None]
         a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
-        b = -(sigma**2) / 2 * moments.laplacians.T @ (inside[:, None] * p)
+        b = sigma**2 * self.noise(moments, weight).view(m, j)
         if moving:
-            b = b + (moments.carried + gain * moments.values).T @ (inside[:, None] * p)
+            b = b + moments.carried.T @ (inside[:, None] * p)
         else:
-            b = b - moments.values.T @ (inside[:, None] * slope + (length * share * w_slope)[:, None] * p)
-            at_ends, _ = legendre(torch.tensor([0.0, 1.0], dtype=torch.float64), self.degree)
-            w_ends = weight.value(torch.tensor([self.begin, self.end], dtype=torch.float64))
-            b = b + moments.ends.T @ (torch.tensor([-1.0, 1.0]).double()[:, None] * w_ends[:, None] * at_ends)
+            slopes = inside[:, None] * slope + (length * share * w_slope + inside * gain)[:, None] * p
+            b = b - moments.values.T @ slopes
+            ends = torch.tensor([self.begin, self.end], dtype=torch.float64)
+            sides = torch.tensor([-1.0, 1.0], dtype=torch.float64) * weight.value(ends)
+            b = b + moments.ends.T @ (sides[:, None] * self._polynomials(ends)[0])
         return Quadratic(a, b.reshape(-1))
 
-    def mean(self, moments: Moments, theta: Tensor, number: int) -> Tensor:
-        """E[sum_k theta_k phi_k] as a function of time, (P,) -> (number,): coefficients of the polynomials.
+    def noise(self, moments: Moments, weight: TimeWeight) -> Tensor:
+        """What noise adds to b, for each unit of sigma^2: (P,)."""
+        _, share = self._rule()
+        inside = (self.end - self.begin) * share * weight.value(self.times())
+        p, _ = self._polynomials(self.times())
+        return -(moments.laplacians.T @ (inside[:, None] * p)).reshape(-1) / 2
 
-        It goes through the nodes; where several do, it is the smallest.
-        """
-        u, _ = self._rule()
-        coefficients = legendre(u, self.degree)[0] @ theta.view(moments.values.shape[1], -1).T
-        return torch.linalg.pinv(legendre(u, number - 1)[0]) @ (coefficients * moments.values).sum(1)
+    def mean(self, moments: Moments, theta: Tensor) -> Tensor:
+        """E[sum_k theta_k phi_k] at the nodes, (P,) -> (Q,)."""
+        coefficients = self._polynomials(self.times())[0] @ theta.view(moments.values.shape[1], -1).T
+        return (coefficients * moments.values).sum(1)
+
+    def through(self, values: Tensor, number: int) -> Tensor:
+        """Coefficients of the polynomial on the interval that has (Q,) values at the nodes; the smallest of several."""
+        return torch.linalg.pinv(legendre(self._rule()[0], number - 1)[0]) @ values
 
 
 _FREE = 1e-6
@@ -135,6 +155,14 @@ class Quadratic:
     """(P, P), symmetric and not negative."""
     b: Tensor
     """(P,)"""
+    _known: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_linear(self, b: Tensor) -> Quadratic:
+        """Another b beside the same A, whose eigenvalues are computed once."""
+        return replace(self, b=b)
+
+    def __add__(self, other: Quadratic) -> Quadratic:
+        return Quadratic(self.a + other.a, self.b + other.b)
 
     def loss(self, theta: Tensor) -> Tensor:
         """(..., P) -> (...)."""
@@ -146,9 +174,11 @@ class Quadratic:
         A ridge r adds r / 2 times the sum of squares of unknowns that are scaled to make the diagonal of A one; of the
         first ``spared`` of them, a millionth of that. All come from one eigendecomposition.
         """
-        diagonal = self.a.diagonal()
-        scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
-        scale[:spared] /= _FREE**0.5
-        values, vectors = torch.linalg.eigh(scale[:, None] * self.a * scale)
+        if spared not in self._known:
+            diagonal = self.a.diagonal()
+            scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
+            scale[:spared] /= _FREE**0.5
+            self._known[spared] = scale, *torch.linalg.eigh(scale[:, None] * self.a * scale)
+        scale, values, vectors = self._known[spared]
         shrunk = (vectors.T @ (scale * self.b)) / (values.clamp(min=0) + torch.tensor(ridges).to(self.a)[:, None])
         return shrunk @ vectors.T * scale

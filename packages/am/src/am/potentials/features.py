@@ -20,17 +20,20 @@ class FeatureSettings(Settings):
     quadratic_up_to: NonNegativeInt = Field(
         default=10, description="products of two coordinates are features up to this dimension"
     )
+    shared: bool = Field(
+        default=False, description="one action for all intervals between snapshots, instead of one for each"
+    )
     degree: NonNegativeInt | None = Field(
         default=None,
-        description="of the polynomials of time on each interval between snapshots; 3 where there are snapshots and "
-        "8 where there are none, if it is not set",
+        description="of the polynomials of time, on each interval between snapshots or on all; 1 where there are "
+        "snapshots and 8 where there are none, if it is not set",
     )
 
     def degree_for(self, intervals: int) -> int:
         """The degree on each of so many intervals."""
         if self.degree is not None:
             return self.degree
-        return 8 if intervals == 1 else 3
+        return 8 if intervals == 1 else 1
 
 
 class SolvingSettings(Settings):

@@ -14,14 +14,9 @@ from am.potentials.scale import ScaledNetwork
 
 
 class SpaceFeatures(nn.Module):
-    r"""Functions psi_m of scaled points z: a constant, coordinates, their products and random waves.
+    r"""Functions psi_m of scaled points z: coordinates, their products and random waves.
 
     Waves are cos(k . z + phase) / \|k\|, so that gradients of all features are of order one (Rahimi and Recht 2007).
-
-    Parameters
-    ----------
-    constant
-        Whether 1 is a feature. A balanced loss cannot see it.
     """
 
     first: Tensor
@@ -29,9 +24,8 @@ class SpaceFeatures(nn.Module):
     frequencies: Tensor
     phases: Tensor
 
-    def __init__(self, dimension: int, settings: FeatureSettings, constant: bool, generator: torch.Generator) -> None:
+    def __init__(self, dimension: int, settings: FeatureSettings, generator: torch.Generator) -> None:
         super().__init__()
-        self.constant = int(constant)
         quadratic = dimension <= settings.quadratic_up_to
         pairs = torch.triu_indices(dimension, dimension) if quadratic else torch.empty(2, 0, dtype=torch.long)
         self.register_buffer("first", pairs[0], persistent=False)
@@ -43,7 +37,7 @@ class SpaceFeatures(nn.Module):
         self.register_buffer("frequencies", normal / lengths[torch.arange(settings.waves) % len(lengths)][:, None])
         self.register_buffer("phases", 2 * math.pi * phase)
         self.dimension = dimension
-        self.sizes = [self.constant, dimension, len(pairs[0]), settings.waves]
+        self.sizes = [dimension, len(pairs[0]), settings.waves]
 
     @property
     def number(self) -> int:
@@ -61,7 +55,7 @@ class SpaceFeatures(nn.Module):
         """(n, d) -> (n, M)."""
         products = z[:, self.first] * z[:, self.second]
         waves = torch.cos(self._angles(z)) / self._lengths
-        return torch.cat([z.new_ones(len(z), self.constant), z, products, waves], 1)
+        return torch.cat([z, products, waves], 1)
 
     @property
     def _directions(self) -> Tensor:
@@ -75,7 +69,7 @@ class SpaceFeatures(nn.Module):
         feature = torch.arange(len(self.first), device=z.device)
         products[:, self.first, feature] += z[:, self.second]
         products[:, self.second, feature] += z[:, self.first]
-        return torch.cat([z.new_zeros(n, d, self.constant), linear, products], 2)
+        return torch.cat([linear, products], 2)
 
     def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
         """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed.
@@ -95,11 +89,11 @@ class SpaceFeatures(nn.Module):
         n = len(z)
         products = (self.first == self.second).to(z).mul(2).expand(n, -1)
         waves = -torch.cos(self._angles(z)) * self._lengths
-        return torch.cat([z.new_zeros(n, self.constant + self.dimension), products, waves], 1)
+        return torch.cat([z.new_zeros(n, self.dimension), products, waves], 1)
 
     def gradient(self, z: Tensor, coefficients: Tensor) -> Tensor:
-        """Gradient of sum_m c_m psi_m: (n, d), (n, M) -> (n, d); the Jacobian is never formed."""
-        _, linear, products, waves = coefficients.split(self.sizes, 1)
+        """Gradient of sum_m c_m psi_m: (n, d), (n or 1, M) -> (n, d); no Jacobian is formed."""
+        linear, products, waves = coefficients.split(self.sizes, 1)
         found = linear - (waves * torch.sin(self._angles(z)) / self._lengths) @ self.frequencies
         found = found.index_add(1, self.first, products * z[:, self.second])
         return found.index_add(1, self.second, products * z[:, self.first])
@@ -108,7 +102,7 @@ class SpaceFeatures(nn.Module):
         """Slope of each feature along a vector: (n, d), (n, d) -> (n, M)."""
         products = v[:, self.first] * z[:, self.second] + z[:, self.first] * v[:, self.second]
         waves = -torch.sin(self._angles(z)) * (v @ self.frequencies.T) / self._lengths
-        return torch.cat([v.new_zeros(len(v), self.constant), v, products, waves], 1)
+        return torch.cat([v, products, waves], 1)
 
 
 def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +120,8 @@ class LinearAction(ScaledNetwork, Potential):
     r"""An action s_t(x) = L^2 (sum_mj theta_mj psi_m((x - c) / L) p_j(u) + sum_j o_j p_j(u)).
 
     c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
-    Each interval has coefficients theta and o of its own; o is zero until it is set, and moves no particle.
+    Each interval has coefficients theta and o of its own, or theta is shared and of all intervals as one; o is zero
+    until it is set, and moves no particle.
     Computes in double precision and answers in that of the points. At an inner knot, the value is the mean of both
     intervals, from which growth follows; gradients are those of the interval that begins there.
 
@@ -134,26 +129,22 @@ class LinearAction(ScaledNetwork, Potential):
     ----------
     knots
         (K,) increasing times from 0 to 1, which bound the intervals.
-    constant
-        Whether a function of time alone is a feature, as unbalanced losses need.
     """
 
     knots: Tensor
     offset: Tensor
-    """(K - 1, 3 J) coefficients of a function of time alone."""
+    """(K - 1, 1, 3 J) coefficients of a function of time alone."""
 
-    def __init__(
-        self, dimension: int, settings: FeatureSettings, knots: Tensor, constant: bool, generator: torch.Generator
-    ) -> None:
+    def __init__(self, dimension: int, settings: FeatureSettings, knots: Tensor, generator: torch.Generator) -> None:
         super().__init__(dimension)
         self.degree = settings.degree_for(len(knots) - 1)
-        self.space_features = SpaceFeatures(dimension, settings, constant, generator)
+        self.space_features = SpaceFeatures(dimension, settings, generator)
         self.register_buffer("knots", knots.double(), persistent=False)
-        shape = (len(knots) - 1, self.space_features.number, self.degree + 1)
+        shape = (1 if settings.shared else len(knots) - 1, self.space_features.number, self.degree + 1)
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.theta = nn.Parameter(theta / 100)
-        """(K - 1, M, J) coefficients."""
-        self.register_buffer("offset", torch.zeros(len(knots) - 1, 3 * self.degree + 3, dtype=torch.float64))
+        """(K - 1, M, J) coefficients; (1, M, J) of an action that intervals share."""
+        self.register_buffer("offset", torch.zeros(len(knots) - 1, 1, 3 * self.degree + 3, dtype=torch.float64))
         self._interval: int | None = None
 
     def interval(self, index: int) -> LinearAction:
@@ -166,56 +157,61 @@ class LinearAction(ScaledNetwork, Potential):
         """The action of the path run backwards, interval by interval too."""
         return ReversedLinearAction(self)
 
-    def _at(self, time: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
-        """Coefficients of the space features and last of 1, and their slopes in time: (n,) -> (n, M + 1), twice.
+    def _at(self, time: Tensor, table: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
+        """What a table of coefficients, (K - 1, M, J), comes to, and its slope in time: (n,) -> (n or 1, M), twice.
 
-        At inner knots of the interval that begins there, or of the one that ends.
+        A table of one interval is of all. At inner knots of the interval that begins there, or of the one that ends.
+        One row stands for equal times.
         """
-        if self._interval is None:
-            knots = self.knots.to(time.dtype)  # as times are rounded
+        if not time.requires_grad and len(time) and bool((time == time[0]).all()):
+            time = time[:1]
+        bounds = self.knots if len(table) > 1 else self.knots[[0, -1]]
+        only = 0 if len(table) == 1 else self._interval
+        if only is not None:
+            index, intervals = torch.full(time.shape, only, device=time.device), [only]
+        else:
+            knots = bounds.to(time.dtype)  # as times are rounded
             index = torch.searchsorted(knots, time.detach().contiguous(), right=leading) - 1
             index = index.clamp(0, len(knots) - 2)
-        else:
-            index = torch.full(time.shape, self._interval, device=time.device)
-        time = time.double()
-        lengths = self.knots.diff()[index]
-        values, slopes = legendre((time - self.knots[index]) / lengths, self.offset.shape[1] - 1)
-        polynomials, j = torch.stack([values, slopes / lengths[:, None]]), self.degree + 1
-        found = time.new_zeros(2, len(time), self.theta.shape[1] + 1)
-        for k in index.unique().tolist():
-            here = (index == k).nonzero()[:, 0]
-            now = polynomials[:, here]
-            both = torch.cat([now[..., :j] @ self.theta[k].T, now @ self.offset[k][:, None]], -1)
-            found = found.index_add(1, here, both)
-        return found[0], found[1]
+            intervals = index.unique().tolist()
+        lengths = bounds.diff()[index]
+        values, slopes = legendre((time.double() - bounds[index]) / lengths, table.shape[2] - 1)
+        slopes = slopes / lengths[:, None]
+        if len(intervals) == 1:
+            return values @ table[intervals[0]].T, slopes @ table[intervals[0]].T
+        now, slope = values.new_zeros(2, len(time), table.shape[1])
+        for k in intervals:
+            here = torch.nonzero(index == k)[:, 0]
+            now = now.index_add(0, here, values[here] @ table[k].T)
+            slope = slope.index_add(0, here, slopes[here] @ table[k].T)
+        return now, slope
 
     def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         spread = self.spread.double()
         return (x.double() - self.centre.double()) / spread, spread
 
-    @staticmethod
-    def _sum(coefficients: Tensor, features: Tensor) -> Tensor:
-        return (coefficients[:, :-1] * features).sum(1) + coefficients[:, -1]
-
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
         z, spread = self._scaled(x)
-        both = (self._at(time)[0] + self._at(time, leading=False)[0]) / 2
-        return (spread**2 * self._sum(both, self.space_features.values(z))).to(x.dtype)
+        c, o = (
+            (self._at(time, table)[0] + self._at(time, table, leading=False)[0]) / 2
+            for table in (self.theta, self.offset)
+        )
+        return (spread**2 * ((c * self.space_features.values(z)).sum(1) + o[:, 0])).to(x.dtype)
 
     def derivatives(self, time: Tensor, x: Tensor) -> Derivatives:
         """Value and gradients, from those of the features."""
         z, spread = self._scaled(x)
-        now, slope = self._at(time)
         features = self.space_features.values(z)
-        value, ds_dt = (spread**2 * self._sum(c, features) for c in (now, slope))
-        ds_dx = spread * self.space_features.gradient(z, now[:, :-1])
-        return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx.to(x.dtype))
+        both = zip(self._at(time, self.theta), self._at(time, self.offset), strict=True)
+        value, ds_dt = (spread**2 * ((c * features).sum(1) + o[:, 0]) for c, o in both)
+        ds_dx = self.space(time, x)
+        return Derivatives(value.to(x.dtype), ds_dt.to(x.dtype), ds_dx)
 
     def space(self, time: Tensor, x: Tensor) -> Tensor:
         """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
         z, spread = self._scaled(x)
-        return (spread * self.space_features.gradient(z, self._at(time)[0][:, :-1])).to(x.dtype)
+        return (spread * self.space_features.gradient(z, self._at(time, self.theta)[0])).to(x.dtype)
 
 
 class ReversedLinearAction(ReversedPotential):

@@ -12,11 +12,12 @@ import logging
 import math
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from itertools import pairwise
+from operator import add
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class Form:
     moving: bool = False
     """Whether b comes from the curves that points lie on, and not from points alone."""
     log_mass: Callable[[Tensor], Tensor] | None = None
-    """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it; it grows evenly on each interval."""
+    """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it."""
 
 
 def solve(
@@ -91,7 +92,7 @@ def solve(
             if about.get("digest") == digest:
                 return Trained(weights, {1: weights}, rows, about["seconds"])
         begun = clock.monotonic()
-        solved, row = Solver(network, marginals, [form], settings, key).solve(form)
+        solved, row = Solver(network, Averages(network, marginals, [form], settings, key)).solve(form)
         seconds = clock.monotonic() - begun
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()} | solved
         if fabric.is_global_zero:
@@ -105,19 +106,22 @@ def solve(
         return Trained(weights, {1: weights}, rows, seconds)
 
 
-def simplest(losses: Tensor, ridges: Sequence[float]) -> int:
-    """Index of the largest ridge that is not worse than the best one by more than one standard error over folds.
+def simplest(losses: Tensor, order: Sequence[Any], folds: int | None = None) -> int:
+    """Index of the simplest choice that is not worse than the best one by more than one standard error over folds.
 
     Parameters
     ----------
     losses
-        (folds, R) held-out losses. The standard error is that of their differences to those of the best ridge.
+        (folds, R) held-out losses. The standard error is that of their differences to those of the best choice.
+    order
+        R things that compare: the largest is of the simplest choice. Of ridges, it is the ridge.
+    folds
+        How many folds share no cell, where cells were split several times; all of them if it is not given.
     """
-    best = int(losses.mean(0).argmin())
-    above = losses - losses[:, [best]]
-    error = above.std(0) / math.sqrt(len(above)) if len(above) > 1 else torch.zeros_like(above[0])
+    above = losses - losses[:, [int(losses.mean(0).argmin())]]
+    error = above.std(0) / math.sqrt(folds or len(above)) if len(above) > 1 else torch.zeros_like(above[0])
     as_good = [i for i, good in enumerate((above.mean(0) <= error).tolist()) if good]
-    return max(as_good, key=lambda i: ridges[i])
+    return max(as_good, key=lambda i: order[i])
 
 
 class _Points(NamedTuple):
@@ -181,26 +185,28 @@ class _Curves:
 
 
 class Fold(NamedTuple):
-    """A path through all cells but those of a fold, that through those of the fold, and the part of cells there."""
+    """A part of the cells that is held out."""
 
     rest: SnapshotPath
+    """Through all other cells."""
     held: SnapshotPath
+    """Through those of the fold."""
+    cells: list[Tensor]
+    """For each time, which cells these are."""
     part: float
+    """Of all cells."""
 
 
-Minima = list[Tensor]
-"""For each interval, the least coefficients with each ridge: (R, P)."""
+class Averages:
+    """Means of functions of space along a path, of everything and of folds.
 
-
-class Solver:
-    """The least coefficients of losses that differ in what noise and growth cost: their moments are the same.
-
-    Everything inside is in units of the network: (x - c) / L, so sigma is over L and lambda times L^2.
+    They do not depend on the noise and growth of a loss, nor on the polynomials of time. Everything is in units of the
+    network: (x - c) / L.
 
     Parameters
     ----------
     forms
-        All losses that will be asked for.
+        All losses that will be asked for; they agree in what is known of curves.
     folds
         Cells to be held out in turn; by default as many folds as the settings tell.
     """
@@ -214,85 +220,40 @@ class Solver:
         key: str,
         folds: Sequence[Fold] | None = None,
     ) -> None:
-        self.network, self.marginals, self.settings, self.key = network, marginals, settings, key
+        self.marginals, self.settings, self.key = marginals, settings, key
         self.features = network.space_features
         self.centre, self.spread = network.centre.double().cpu(), float(network.spread)
         self.moving = forms[0].moving
         self.needs_products = any(form.growth for form in forms)
         self.needs_laplacians = any(form.sigma for form in forms)
-        nodes = settings.nodes or 3 * network.degree + 3
+        self.nodes = nodes_of(network, settings)
         knots = network.knots.cpu().tolist()
-        self.rules = [Quadrature(begin, end, nodes, network.degree) for begin, end in pairwise(knots)]
-        self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
-        """Unknowns of all features but waves: what is simple is not made small."""
+        self.rules = [Quadrature(begin, end, self.nodes, 0) for begin, end in pairwise(knots)]
         if folds is None and _splits(marginals):
             folds = split(marginals, settings.folds, key)
         self.parts = folds
 
-    def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Coefficients by their names in the network, and a row for the log.
-
-        Where there is one ridge, nothing is held out.
-        """
-        ridges = self.settings.ridges
-        ridge, held_out = ridges[0], math.nan
-        if len(ridges) > 1:
-            losses, _ = self.held_out(form)
-            best = simplest(losses, ridges)
-            ridge, held_out = ridges[best], float(losses[:, best].mean())
-        full = self._form(self.whole, form)
-        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
-        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
-        return self.weights(self.whole, found), {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
-
-    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
-        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
-        losses, minima = [], []
-        for rest, held in self.folds:
-            found = [quadratic.minima(self.settings.ridges, self.spared) for quadratic in self._form(rest, form)]
-            tests = zip(self._form(held, form), found, strict=True)
-            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
-            minima.append(found)
-        return self.spread**2 * torch.stack(losses), minima
-
-    def weights(self, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The (P,) coefficients of each interval by their names in the network."""
-        weights = {"theta": torch.stack([theta.view(self.features.number, -1) for theta in found])}
-        if not self.features.constant:  # the loss sees no function of time alone: the mean over q_t is made zero
-            number = self.network.offset.shape[1]
-            weights["offset"] = torch.stack(
-                [-rule.mean(m, theta, number) for rule, m, theta in zip(self.rules, moments, found, strict=True)]
-            )
-        return weights
-
     @cached_property
     def whole(self) -> list[Moments]:
-        """Moments of everything, of each interval."""
+        """Of everything, on each interval."""
         return self._moments(self.marginals, 1, "all") if self.parts is not None else _merged(self._groups)
 
     @cached_property
     def folds(self) -> list[tuple[list[Moments], list[Moments]]]:
-        """For each fold, moments without it and of it alone."""
+        """For each fold, without it and of it alone."""
         if self.parts is None:
             groups = self._groups
             return [(_merged([*groups[:i], *groups[i + 1 :]]), held) for i, held in enumerate(groups)]
         return [
             (self._moments(rest, 1 - part, f"without {i}"), self._moments(held, part, f"{i}"))
-            for i, (rest, held, part) in enumerate(self.parts)
+            for i, (rest, held, _, part) in enumerate(self.parts)
         ]
 
     @cached_property
     def _groups(self) -> list[list[Moments]]:
-        """Moments of draws, where they can be drawn for ever."""
+        """Of draws, where they can be drawn for ever."""
         folds = self.settings.folds
         return [self._moments(self.marginals, 1 / folds, f"{i}") for i in range(folds)]
-
-    def _form(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
-        sigma, growth = form.sigma / self.spread, form.growth * self.spread**2
-        return [
-            rule.form(m, form.weight, sigma=sigma, growth=growth, moving=form.moving, gain=_gain(rule, form))
-            for rule, m in zip(self.rules, moments, strict=True)
-        ]
 
     def _moments(self, path: Marginals, part: float, name: str) -> list[Moments]:
         """Of each interval, from a part of the draws."""
@@ -376,12 +337,90 @@ def _merged(groups: Sequence[Sequence[Moments]]) -> list[Moments]:
     return [mean_moments(parts) for parts in zip(*groups, strict=True)]
 
 
-def _gain(rule: Quadrature, form: Form) -> float:
-    """Rate at which the whole mass grows on an interval."""
+Minima = list[Tensor]
+"""For each action, of an interval or of all, the least coefficients with each ridge: (R, P)."""
+
+
+class Solver:
+    """The least coefficients of a network, from means that others of the same features may share."""
+
+    def __init__(self, network: LinearAction, averages: Averages) -> None:
+        self.network, self.averages = network, averages
+        self.features, self.spread = averages.features, averages.spread
+        self.ridges = averages.settings.ridges
+        self.shared = len(network.theta) == 1
+        knots = network.knots.cpu().tolist()
+        span = (knots[0], knots[-1]) if self.shared else None
+        self.rules = [Quadrature(*ends, averages.nodes, network.degree, span) for ends in pairwise(knots)]
+        self.spared = sum(self.features.sizes[:-1]) * (network.degree + 1)
+        """Unknowns of all features but waves: what is simple is not made small."""
+        self._known: dict[tuple[int, Form], tuple[list[Quadratic], list[Tensor]]] = {}
+
+    def solve(self, form: Form) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Coefficients by their names in the network, and a row for the log.
+
+        Where there is one ridge, nothing is held out.
+        """
+        ridge, held_out = self.ridges[0], math.nan
+        if len(self.ridges) > 1:
+            losses, _ = self.held_out(form)
+            best = simplest(losses, self.ridges)
+            ridge, held_out = self.ridges[best], float(losses[:, best].mean())
+        full = self._forms(self.averages.whole, form)
+        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
+        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
+        row = {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
+        return self.weights(form, self.averages.whole, found), row
+
+    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
+        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
+        losses, minima = [], []
+        for rest, held in self.averages.folds:
+            found = [quadratic.minima(self.ridges, self.spared) for quadratic in self._forms(rest, form)]
+            tests = zip(self._forms(held, form), found, strict=True)
+            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
+            minima.append(found)
+        return self.spread**2 * torch.stack(losses), minima
+
+    def weights(self, form: Form, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The (P,) coefficients of each action by their names in the network.
+
+        The function of time that makes the mean over q_t what it should be: that of the growth of the whole mass, and
+        zero where the loss sees no function of time alone.
+        """
+        theta = torch.stack([theta.view(self.features.number, -1) for theta in found])
+        number, offsets = self.network.offset.shape[2], []
+        for rule, m, one in zip(self.rules, moments, theta.expand(len(self.rules), -1, -1), strict=True):
+            due = _gain(rule, form) / (form.growth * self.spread**2) if form.growth else 0.0
+            offsets.append(rule.through(due - rule.mean(m, one.reshape(-1)), number))
+        return {"theta": theta, "offset": torch.stack(offsets)[:, None]}
+
+    def _forms(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
+        """Of each interval, or of all. In units of the network: sigma over L, and lambda times L^2."""
+        still = replace(form, sigma=0.0)
+        key = id(moments), still
+        if key not in self._known:  # noise changes b alone, in proportion to its square
+            forms, noise = [], []
+            for rule, m in zip(self.rules, moments, strict=True):
+                growth, gain = form.growth * self.spread**2, _gain(rule, form)
+                forms.append(rule.form(m, form.weight, growth=growth, moving=form.moving, gain=gain))
+                noise.append(rule.noise(m, form.weight))
+            self._known[key] = ([reduce(add, forms)], [reduce(add, noise)]) if self.shared else (forms, noise)
+        variance = (form.sigma / self.spread) ** 2
+        return [one.with_linear(one.b + variance * noise) for one, noise in zip(*self._known[key], strict=True)]
+
+
+def nodes_of(network: LinearAction, settings: SolvingSettings) -> int:
+    """Nodes of time on each interval."""
+    return settings.nodes or 3 * network.degree + 3
+
+
+def _gain(rule: Quadrature, form: Form) -> Tensor | float:
+    """Rate at which the whole mass grows at the nodes: (Q,)."""
     if form.log_mass is None:
         return 0.0
-    before, after = form.log_mass(torch.tensor([rule.begin, rule.end], dtype=torch.float64)).tolist()
-    return (after - before) / (rule.end - rule.begin)
+    times, step = rule.times(), 1e-4 * (rule.end - rule.begin)
+    return (form.log_mass(times + step) - form.log_mass(times - step)) / (2 * step)
 
 
 def _splits(marginals: Marginals) -> TypeGuard[SnapshotPath]:
@@ -395,12 +434,10 @@ def split(path: SnapshotPath, folds: int, key: str) -> list[Fold]:
     orders = [torch.randperm(len(x), generator=generator(key, "folds", k)) for k, x in enumerate(path.points)]
     found = []
     for fold in range(folds):
-        rest, held = [], []
-        for x, order in zip(path.points, orders, strict=True):
-            mine = torch.arange(len(x)) % folds == fold
-            rest.append(x[order[~mine]])
-            held.append(x[order[mine]])
-        found.append(Fold(_through(path, rest), _through(path, held), 1 / folds))
+        mine = [order[fold::folds] for order in orders]
+        rest = [x[order[torch.arange(len(x)) % folds != fold]] for x, order in zip(path.points, orders, strict=True)]
+        held = [x[cells] for x, cells in zip(path.points, mine, strict=True)]
+        found.append(Fold(_through(path, rest), _through(path, held), mine, 1 / folds))
     return found
 
 
