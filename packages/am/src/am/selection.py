@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 FOLDS, REPEATS, GROUPS = 3, 3, 10
 FEATURES = tuple(
     {"shared": shared, "degree": degree, "nodes": 4, "waves": 200, "bandwidths": [0.5, 1.0]}
-    for shared in (True, False)
-    for degree in (0, 1)
+    for shared, degree in ((True, 0), (False, 1))
 )
 """Features of closed forms to choose from, unless others are given."""
 _OF_FEATURES = {"features", "solving"}
@@ -203,7 +202,7 @@ def default_setups(
         kinds = [
             Setup("uam_closed", {"growth": _round(growth / unit**2)}, {"coupling": "unbalanced", "relaxation": cost})
             for cost in (_round(unit**2),)
-            for growth in (0.03, 0.1, 0.3)
+            for growth in (0.1, 0.3, 0.03)
         ]
     return [replace(kind, settings={**kind.settings, **features}) for kind in kinds for features in FEATURES]
 
@@ -278,15 +277,15 @@ def _solvers(closed: Sequence[_Member], path: SnapshotPath, parts: Sequence[Fold
 
 def _least(family: Sequence[_Member], solvers: Sequence[Solver], path: SnapshotPath, folds: int) -> tuple[Setup, _Fits]:
     """The features and the ridge that losses on what was held out choose."""
-    solved = [solver.held_out(one.method.form(path)) for one, solver in zip(family, solvers, strict=True)]
+    forms = [one.method.form(path) for one in family]
+    losses = [solver.held_out(form) for solver, form in zip(solvers, forms, strict=True)]
     tried = [(k, ridge) for k, solver in enumerate(solvers) for ridge in solver.ridges]
     order = [(-solvers[k].network.theta.numel(), ridge) for k, ridge in tried]
-    k, ridge = tried[simplest(torch.cat([losses for losses, _ in solved], 1), order, folds)]
-    setup, method, solver = family[k].setup, family[k].method, solvers[k]
-    form, r, fits = method.form(path), solver.ridges.index(ridge), []
-    for (rest, _), minima in zip(solver.averages.folds, solved[k][1], strict=True):
+    k, ridge = tried[simplest(torch.cat(losses, 1), order, folds)]
+    setup, method, solver, fits = family[k].setup, family[k].method, solvers[k], []
+    for i in range(solver.averages.number):
         network = copy.deepcopy(solver.network)
-        network.load_state_dict(network.state_dict() | solver.weights(form, rest, [theta[r] for theta in minima]))
+        network.load_state_dict(network.state_dict() | solver.without(i, forms[k], ridge))
         fits.append((method, network.eval()))
     return replace(setup, settings={**setup.settings, "ridges": [ridge]}), fits
 

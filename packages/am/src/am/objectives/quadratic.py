@@ -155,7 +155,7 @@ class Quadratic:
     """(P, P), symmetric and not negative."""
     b: Tensor
     """(P,)"""
-    _known: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def with_linear(self, b: Tensor) -> Quadratic:
         """Another b beside the same A, whose eigenvalues are computed once."""
@@ -174,11 +174,11 @@ class Quadratic:
         A ridge r adds r / 2 times the sum of squares of unknowns that are scaled to make the diagonal of A one; of the
         first ``spared`` of them, a millionth of that. All come from one eigendecomposition.
         """
+        diagonal = self.a.diagonal()
+        scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
+        scale[:spared] /= _FREE**0.5
         if spared not in self._known:
-            diagonal = self.a.diagonal()
-            scale = diagonal.clamp(min=diagonal.max() * 1e-14).rsqrt()
-            scale[:spared] /= _FREE**0.5
-            self._known[spared] = scale, *torch.linalg.eigh(scale[:, None] * self.a * scale)
-        scale, values, vectors = self._known[spared]
+            self._known[spared] = torch.linalg.eigh(scale[:, None] * self.a * scale)
+        values, vectors = self._known[spared]
         shrunk = (vectors.T @ (scale * self.b)) / (values.clamp(min=0) + torch.tensor(ridges).to(self.a)[:, None])
         return shrunk @ vectors.T * scale

@@ -232,22 +232,25 @@ class Averages:
         if folds is None and _splits(marginals):
             folds = split(marginals, settings.folds, key)
         self.parts = folds
+        self.number = self.settings.folds if folds is None else len(folds)
+        """Of folds."""
+        self._folds: dict[int, tuple[list[Moments], list[Moments]]] = {}
 
     @cached_property
     def whole(self) -> list[Moments]:
         """Of everything, on each interval."""
         return self._moments(self.marginals, 1, "all") if self.parts is not None else _merged(self._groups)
 
-    @cached_property
-    def folds(self) -> list[tuple[list[Moments], list[Moments]]]:
-        """For each fold, without it and of it alone."""
-        if self.parts is None:
-            groups = self._groups
-            return [(_merged([*groups[:i], *groups[i + 1 :]]), held) for i, held in enumerate(groups)]
-        return [
-            (self._moments(rest, 1 - part, f"without {i}"), self._moments(held, part, f"{i}"))
-            for i, (rest, held, _, part) in enumerate(self.parts)
-        ]
+    def fold(self, i: int) -> tuple[list[Moments], list[Moments]]:
+        """Without a fold, and of it alone."""
+        if i not in self._folds:
+            if self.parts is None:
+                groups = self._groups
+                self._folds[i] = _merged([*groups[:i], *groups[i + 1 :]]), groups[i]
+            else:
+                rest, held, _, part = self.parts[i]
+                self._folds[i] = self._moments(rest, 1 - part, f"without {i}"), self._moments(held, part, f"{i}")
+        return self._folds[i]
 
     @cached_property
     def _groups(self) -> list[list[Moments]]:
@@ -337,10 +340,6 @@ def _merged(groups: Sequence[Sequence[Moments]]) -> list[Moments]:
     return [mean_moments(parts) for parts in zip(*groups, strict=True)]
 
 
-Minima = list[Tensor]
-"""For each action, of an interval or of all, the least coefficients with each ridge: (R, P)."""
-
-
 class Solver:
     """The least coefficients of a network, from means that others of the same features may share."""
 
@@ -363,24 +362,31 @@ class Solver:
         """
         ridge, held_out = self.ridges[0], math.nan
         if len(self.ridges) > 1:
-            losses, _ = self.held_out(form)
+            losses = self.held_out(form)
             best = simplest(losses, self.ridges)
             ridge, held_out = self.ridges[best], float(losses[:, best].mean())
-        full = self._forms(self.averages.whole, form)
-        found = [quadratic.minima([ridge], self.spared)[0] for quadratic in full]
-        loss = sum(float(quadratic.loss(theta)) for quadratic, theta in zip(full, found, strict=True))
+        whole = self.averages.whole
+        found = self._minima(whole, form, ridge)
+        loss = sum(float(of.loss(theta)) for of, theta in zip(self._forms(whole, form), found, strict=True))
         row = {"loss": self.spread**2 * loss, "held_out": held_out, "ridge": ridge}
-        return self.weights(form, self.averages.whole, found), row
+        return self.weights(form, whole, found), row
 
-    def held_out(self, form: Form) -> tuple[Tensor, list[Minima]]:
-        """Losses of what each fold held out, with each ridge, (folds, R), and the coefficients of what it did not."""
-        losses, minima = [], []
-        for rest, held in self.averages.folds:
-            found = [quadratic.minima(self.ridges, self.spared) for quadratic in self._forms(rest, form)]
-            tests = zip(self._forms(held, form), found, strict=True)
-            losses.append(torch.stack([quadratic.loss(theta) for quadratic, theta in tests]).sum(0))
-            minima.append(found)
-        return self.spread**2 * torch.stack(losses), minima
+    def held_out(self, form: Form) -> Tensor:
+        """Losses of what each fold held out, with each ridge: (folds, R)."""
+        losses = []
+        for i in range(self.averages.number):
+            rest, held = (self._forms(moments, form) for moments in self.averages.fold(i))
+            tests = [of.loss(without.minima(self.ridges, self.spared)) for without, of in zip(rest, held, strict=True)]
+            losses.append(torch.stack(tests).sum(0))
+        return self.spread**2 * torch.stack(losses)
+
+    def without(self, i: int, form: Form, ridge: float) -> dict[str, Tensor]:
+        """The coefficients that a fold leaves, by their names in the network."""
+        rest, _ = self.averages.fold(i)
+        return self.weights(form, rest, self._minima(rest, form, ridge))
+
+    def _minima(self, moments: Sequence[Moments], form: Form, ridge: float) -> list[Tensor]:
+        return [quadratic.minima([ridge], self.spared)[0] for quadratic in self._forms(moments, form)]
 
     def weights(self, form: Form, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
         """The (P,) coefficients of each action by their names in the network.
