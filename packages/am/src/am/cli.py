@@ -53,6 +53,23 @@ CheckpointOption = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from am import __version__
+
+        typer.echo(f"am {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of no command."""
+
+
 @app.command()
 def methods() -> None:
     """List the methods, with what each is."""

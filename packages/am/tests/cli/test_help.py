@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ def words(text: str) -> str:
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("TERMINAL_WIDTH", "300")
+
+
+def test_the_version_is_that_of_the_package(am: Any) -> None:
+    told = am("--version")
+    assert (told.code, told.out.strip()) == (0, f"am {version('action-matching')}")
 
 
 def test_help_names_every_step_in_the_order_of_the_workflow(am: Any) -> None:
