@@ -98,8 +98,9 @@ def test_growth_of_cells_that_move_is_found_where_growing_costs_what_moving_does
     exact = path.growth(time, x)
 
     def correlation(growth: float) -> float:
-        settings = {"growth": growth, "potential": {"width": 64, "depth": 3, "time_features": 2}}
-        learner, network = trained("uam", path, tmp_path / f"{growth}", settings, iterations=800, batch_size=512)
+        learner = build_method("uam_closed", {"growth": growth}, "test")
+        network = learner.build(path, generator("uam_closed", "build"))
+        network.load_state_dict(learner.train(network, path, key="uam_closed", state=tmp_path / f"{growth}").weights)
         found = learner.growth_rate(network, time, x)
         assert found is not None
         centred = found.view(TIMES, -1) - found.view(TIMES, -1).mean(1, keepdim=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from am.objectives.entropic import laplacian
 from am.objectives.path import WEIGHTS
@@ -159,3 +161,22 @@ def test_every_ridge_has_the_minimum_that_its_own_solve_has() -> None:
 def test_a_feature_that_the_loss_cannot_see_gets_no_coefficient() -> None:
     form = Quadratic(torch.diag(torch.tensor([2.0, 0.0]).double()), torch.tensor([1.0, 0.0]).double())
     torch.testing.assert_close(form.minima([1e-12])[0], torch.tensor([0.5, 0.0]).double())
+
+
+@pytest.mark.parametrize("steps", [0, 100])
+def test_a_mass_known_on_a_grid_of_times_is_made_by_growth_alone(steps: int) -> None:
+    """Sums at the nodes agree with values at the ends, or a small ridge enlarges the gap without bound."""
+    rule = Quadrature(0.2, 0.9, nodes=12, degree=3)
+
+    def mass(times: Tensor) -> Tensor:
+        return torch.exp(2 * ((times * steps).round() / steps if steps else times))
+
+    rate = rule.log_slope(mass)
+    assert_close(rate, torch.full_like(rate, 2.0), rtol=0.05 if steps else 1e-4, atol=0)
+    x, share = np.polynomial.legendre.leggauss(12)
+    u = torch.from_numpy(x + 1) / 2
+    inside = 0.7 * torch.from_numpy(share) / 2 * mass(0.2 + 0.7 * u)
+    first, last = mass(torch.tensor([0.2, 0.9], dtype=torch.float64))
+    for k in range(4):  # of u^k
+        gap = (last - first * 0**k) - (inside * k * u ** max(k - 1, 0) / 0.7).sum() - (inside * rate * u**k).sum()
+        assert abs(float(gap)) < 1e-12

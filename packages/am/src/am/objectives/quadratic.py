@@ -21,7 +21,7 @@ time. Source of the losses: Neklyudov et al., ICML 2023.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -132,6 +132,20 @@ class Quadrature:
         inside = (self.end - self.begin) * share * weight.value(self.times())
         p, _ = self._polynomials(self.times())
         return -(moments.laplacians.T @ (inside[:, None] * p)).reshape(-1) / 2
+
+    def log_slope(self, values: Callable[[Tensor], Tensor]) -> Tensor:
+        """Slope of the logarithm of a positive function at the nodes, by its values alone: (Q,).
+
+        It is the polynomial whose sums at the nodes agree with the values at the ends, even where the function is
+        known on a grid of times. A gap between them would act as a mass that comes from nowhere. A small ridge would
+        enlarge it without bound where a sum of features is a function of time alone.
+        """
+        nodes, share = self._rule()
+        length, ends = self.end - self.begin, torch.tensor([0.0, 1.0], dtype=torch.float64)
+        (p, slope), (at_ends, _) = legendre(nodes, self.degree), legendre(ends, self.degree)
+        inside, (first, last) = values(self.times()), values(self.begin + length * ends)
+        due = last * at_ends[1] - first * at_ends[0] - slope.T @ (share * inside)
+        return p @ torch.linalg.solve(p.T @ ((length * share * inside)[:, None] * p), due)
 
     def mean(self, moments: Moments, theta: Tensor) -> Tensor:
         """E[sum_k theta_k phi_k] at the nodes, (P,) -> (Q,)."""
