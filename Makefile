@@ -65,6 +65,10 @@ archive: $(READY)  ## a finished run in one file for reviewers, results/action-m
 	am report --project config --scale $(SCALE) --results $$results --out $$results/report.html
 	am archive --project config --scale $(SCALE) --results $$results --out results/action-matching-$(SCALE).zip
 
+.PHONY: check
+check: lint  ## style, types, layers, and the tests that train nothing, in a minute or two
+	@OMP_NUM_THREADS=1 pytest -m "not slow and not trains" --numprocesses auto --maxprocesses 4 --dist worksteal --quiet
+
 .PHONY: test
 test: lint  ## every check but the slow ones, on all cores up to four
 	@OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --durations 20
