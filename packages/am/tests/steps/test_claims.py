@@ -167,6 +167,8 @@ def test_figures_tests_and_needs_have_rows_too(rows: Callable[..., list[Row]], s
     assert found[3].cells()[-1] == "not run. It needs a GPU."
     assert found[3].cells()[HEADINGS.index("human min")] == "5"
     assert [counted(store, word) for word in ("", "decided", "not run", "better")] == [4, 1, 2, 0]
+    with pytest.raises(ConfigError, match="did you mean 'better'"):
+        counted(store, "beter")
     assert claims_table(store, ["cells"]).count("\n") == 2
     page = "It has <!--v claims-->?<!--/v-->.\n<!-- table: claims petals -->\n<!-- end -->\n"
     text = render(page, store).text

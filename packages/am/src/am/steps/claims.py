@@ -9,12 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from am.config import ConfigError
+from am.config import ConfigError, nearest
 from am.io.tidy import FLOOR, TableError
 from am.report.claims import Claim, Ordered, read_claims
 from am.report.numbers import interval, with_spread
 from am.report.published import read_published
-from am.report.store import ENVIRONMENTS, RUNS, Kept, read_environments, read_kept
+from am.report.store import ENVIRONMENTS, RUNS, Kept, read_environments
 from am.report.tables import markdown_table
 from am.report.verdicts import Verdict
 
@@ -96,9 +96,21 @@ def claims_table(store: Store, sections: Iterable[str]) -> str:
 
 
 def counted(store: Store, verdict: str) -> int:
-    """How many claims came to a verdict; how many came to any of :data:`DECIDED`, or all."""
-    wanted = {"": list(Verdict), "decided": list(DECIDED)}.get(verdict) or [Verdict(verdict)]
-    return sum(row.verdict in wanted for row in claims(store))
+    """How many claims came to a verdict; to any of :data:`DECIDED` if it is ``decided``, to whichever if it is empty.
+
+    Raises
+    ------
+    ConfigError
+        There is no such verdict.
+    """
+    wanted: dict[str, tuple[Verdict, ...]] = {
+        "": tuple(Verdict),
+        "decided": DECIDED,
+        **{one: (one,) for one in Verdict},
+    }
+    if verdict not in wanted:
+        raise ConfigError(f"there is no verdict '{verdict}'; {nearest(verdict, wanted)}")
+    return sum(row.verdict in wanted[verdict] for row in claims(store))
 
 
 def _rows(claim: Claim, store: Store) -> Iterator[Row]:
@@ -135,7 +147,7 @@ def _of_numbers(claim: Claim, experiment: str, store: Store) -> Iterator[Row]:
             claim=f"{row['claim']} {row['title']}, {row['metric']}.",
             source=claim,
             command=_command(experiment, scale),
-            seconds=_seconds(_kept(store, scale, experiment), [row["method"]]),
+            seconds=_seconds(store.results(f"{scale}/{experiment}"), [row["method"]]),
             expected=f"{expected} ({row['confidence']})".strip(),
             found=interval(row["mean"], row["low"], row["high"], row["seeds"]) if row["seeds"] else _NONE,
             verdict=verdict,
@@ -159,9 +171,9 @@ def _of_order(claim: Claim, of: Ordered, experiment: str, metric: str, store: St
     blank = Row(text, claim, _command(experiment, "laptop"), math.nan, f"{of.less} < {of.more}", _NONE, Verdict.NOT_RUN)
     try:
         gap = store.row(experiment, f"{of.less}-{of.more}", metric)
-        if not gap["seeds"]:
-            raise ConfigError("there are no seeds")
-    except (ConfigError, TableError):
+    except (ConfigError, TableError):  # no run of one of them is kept
+        return replace(blank, why=_needs(claim))
+    if math.isnan(gap["mean"]):
         return replace(blank, why=_needs(claim))
     less, more = (store.over_time(experiment, metric, method) for method in (of.less, of.more))
     verdict, why = Verdict.CANNOT_SAY, "The interval of the difference holds 0."
@@ -175,7 +187,7 @@ def _of_order(claim: Claim, of: Ordered, experiment: str, metric: str, store: St
         why = "The difference has no interval."
     return replace(
         blank,
-        seconds=_seconds(_kept(store, "laptop", experiment), [of.less, of.more]),
+        seconds=_seconds(store.results(experiment), [of.less, of.more]),
         found=f"difference {interval(gap['mean'], gap['low'], gap['high'], gap['seeds'])}",
         verdict=verdict,
         why=why,
@@ -185,7 +197,7 @@ def _of_order(claim: Claim, of: Ordered, experiment: str, metric: str, store: St
 def _of_figure(claim: Claim, figure: str, store: Store) -> Row:
     """A figure alone: it can be drawn and looked at."""
     experiment = figure.rpartition("_")[0]
-    kept = _kept(store, "laptop", experiment)
+    kept = store.results(experiment)
     runs = [run for run, _ in kept.records if run != FLOOR]
     command = f"snakemake --profile workflow/profiles/local results/laptop/figures/{figure}.png"
     verdict, why = Verdict.CANNOT_SAY, "The figure is drawn, and no number was published to compare it with."
@@ -200,10 +212,6 @@ def _needs(claim: Claim) -> str:
 
 def _command(experiment: str, scale: str) -> str:
     return f"snakemake --profile workflow/profiles/local --config scale={scale} experiments=[{experiment}]"
-
-
-def _kept(store: Store, scale: str, experiment: str) -> Kept:
-    return read_kept(store.kept / scale / experiment)
 
 
 def _seconds(kept: Kept, runs: Iterable[str]) -> float:
@@ -253,6 +261,6 @@ def environments_table(store: Store) -> str:
 def _records(store: Store) -> Iterator[Mapping[str, str]]:
     """Of all runs that are kept, at every scale; not of floors, which train and sample nothing."""
     for file in sorted(store.kept.glob(f"*/*/{RUNS}")):
-        for (run, _), record in read_kept(file.parent).records.items():
+        for (run, _), record in store.results("/".join(file.parent.parts[-2:])).records.items():
             if run != FLOOR:
                 yield record

@@ -38,7 +38,7 @@ from am.io.files import write_text
 from am.report.numbers import interval, number, with_spread
 from am.report.pairs import COLUMNS as PAIR_COLUMNS
 from am.report.shown_tables import read_shown
-from am.report.store import read_kept
+from am.report.store import Kept, read_kept
 from am.report.tables import COSTS, markdown_table
 from am.steps import claims
 from am.steps.leaderboard import across, board
@@ -70,6 +70,7 @@ class Store:
     def __init__(self, kept: Path) -> None:
         self.kept = kept
         self._read: dict[Path, pd.DataFrame] = {}
+        self._results: dict[str, Kept] = {}
 
     def means(self, experiment: str) -> pd.DataFrame:
         """A row a metric and method; see :func:`am.report.tables.summarise`."""
@@ -108,10 +109,15 @@ class Store:
 
     def over_time(self, experiment: str, metric: str, method: str) -> dict[float, float]:
         """Means over seeds by time."""
-        scale, name = _scaled(experiment)
-        rows = _where(read_kept(self.kept / scale / name).tables["metrics.csv"], "metric", metric, experiment)
+        rows = _where(self.results(experiment).tables["metrics.csv"], "metric", metric, experiment)
         rows = _where(rows, "method", method, experiment).astype({"time": float})
         return {float(time): float(values.mean()) for time, values in rows.groupby("time")["value"]}  # type: ignore[arg-type]
+
+    def results(self, experiment: str) -> Kept:
+        """All rows and records; none where nothing is kept."""
+        if experiment not in self._results:
+            self._results[experiment] = read_kept(self.kept.joinpath(*_scaled(experiment)))
+        return self._results[experiment]
 
     def row(self, experiment: str, method: str, metric: str) -> dict[str, Any]:
         """What is known of a method by a metric: mean, low, high, seeds, and the other columns of its table."""
