@@ -34,6 +34,8 @@ onstart:
         PROJECT.write_settings()
     except WriteError as error:
         sys.exit(f"am: {error}")
+    for notice in PLAN.notices():
+        print(f"am: {notice}", file=sys.stderr)
 
 
 include: "workflow/rules/common.smk"

@@ -79,6 +79,24 @@ def test_every_figure_that_can_be_drawn_is_planned() -> None:
     assert FIGURE_KINDS.keys() == FIGURES.keys()
 
 
+def test_what_has_no_data_is_skipped_in_one_sentence_and_all_else_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of one has no address; those of the other are retrieved, and it waits for them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    names = ["embryoid_partial", "embryoid_partial_all_step", "embryoid_mini"]
+    project = Project(SETTINGS, {"scale": "smoke", "experiments": names})
+    (notice,) = Plan(project).notices()
+    assert notice.startswith("skipped embryoid_partial, embryoid_partial_all_step: there is no eb_union_5pc.npz")
+    assert notice.endswith("AM_DATA")
+    assert {Path(path).parts[2] for path in Plan(project).everything() if "metrics" in path} == {"embryoid_mini"}
+    assert not [path for path in Plan(project).everything() if "partial" in path]
+    (tmp_path / "eb_union_5pc.npz").touch()
+    assert Plan(project).notices() == []
+    assert [path for path in Plan(project).everything() if "partial" in path]
+
+
 def test_what_takes_long_is_left_to_the_scale_that_has_it() -> None:
     def runs(scale: str) -> set[str]:
         return set(Project(SETTINGS, {"scale": scale, "experiments": ["myoblast"]}).experiments["myoblast"].runs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from am.experiments import Project, ResolvedExperiment
+from am.io.snapshots import DataError
 from am.steps.failed import failures
 from am.steps.seeds import together
 
@@ -95,11 +96,20 @@ class Plan:
         self.out = f"{project.results}/{project.scale}"
         self.failed = {e.name: {*failures(e, Path(self.out))} if project.partial else set() for e in self.known}
         """With ``partial``, runs and seeds that are left out of what is asked for, and shown as failed."""
+        self.skipped = {name: why for name, e in project.experiments.items() if (why := _lacking(e))}
+        """Experiments that nothing is made for, since their data are not at hand and cannot be fetched; and why."""
 
     @property
     def known(self) -> Iterable[ResolvedExperiment]:
         """All experiments that anything is made for."""
         return self.project.known.values()
+
+    def notices(self) -> list[str]:
+        """A sentence for each reason to skip experiments, with their names."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.skipped.items():
+            names.setdefault(why, []).append(name)
+        return [f"skipped {', '.join(skipped)}: {why}" for why, skipped in names.items()]
 
     def batches(self, own: bool = False) -> list[Batch]:
         """All runs by the seeds that one job handles: those of the scale, and those that a run has beside them.
@@ -205,10 +215,24 @@ class Plan:
         ]
 
     def everything(self) -> list[str]:
-        """Paths of all that a verdict rests on, and of all that a reader may want beside it."""
+        """Paths of all that a verdict rests on, and of what a reader may want beside it; of nothing that is skipped."""
         wanted = []
         for e in self.project.experiments.values():
+            if e.name in self.skipped:
+                continue
             wanted += [*self.of_runs("metrics.csv", e), f"{self.out}/{e.name}/floor.csv"]
             wanted += [f"{self.out}/tables/{e.name}.csv"]
             wanted += [f"{self.out}/figures/{e.name}_{figure}.{FIGURE_KINDS[figure][-1]}" for figure in self.figures(e)]
         return wanted
+
+
+def _lacking(experiment: ResolvedExperiment) -> str:
+    """Which data of an experiment are not at hand, and in no place that the workflow retrieves from; or nothing."""
+    dataset = experiment.data.build_dataset()
+    if dataset.files:  # the registry says where these are
+        return ""
+    try:
+        dataset.sources()
+    except DataError as error:
+        return str(error)
+    return ""

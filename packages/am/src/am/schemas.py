@@ -14,6 +14,7 @@ from am.benchmarks import Benchmark
 from am.config import Settings
 from am.experiments import Experiment, Name, ProjectSettings, Scale
 from am.io.files import atomic
+from am.report.claims import Claims
 
 
 class _ExperimentFile(Experiment):
@@ -50,15 +51,15 @@ def editor_schemas() -> dict[str, Any]:
     Examples
     --------
     >>> list(editor_schemas())
-    ['config', 'scale', 'experiment', 'benchmark']
+    ['config', 'scale', 'experiment', 'benchmark', 'claims']
     """
     experiment = _partial(_ExperimentFile)
     required = [name for name, one in Experiment.model_fields.items() if one.is_required()]
     experiment["anyOf"] = [{"required": required}, {"required": ["extends"]}, {"required": ["preset"]}]
     scale = _partial(_ScaleFile) | {"required": Scale.model_json_schema()["required"]}
-    whole: dict[str, type[Settings]] = {"config": ProjectSettings, "benchmark": Benchmark}
-    config, benchmark = (model.model_json_schema() for model in whole.values())
-    return {"config": config, "scale": scale, "experiment": experiment, "benchmark": benchmark}
+    whole: dict[str, type[Settings]] = {"config": ProjectSettings, "benchmark": Benchmark, "claims": Claims}
+    config, benchmark, claims = (model.model_json_schema() for model in whole.values())
+    return {"config": config, "scale": scale, "experiment": experiment, "benchmark": benchmark, "claims": claims}
 
 
 def schemas() -> dict[str, Any]:

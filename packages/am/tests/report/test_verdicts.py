@@ -199,6 +199,15 @@ def test_where_higher_is_better_all_turns_around(value: float, verdict: Verdict,
     assert not judge([0.01, 0.01], [entry()], higher=("mmd",))[0].warning
 
 
+def test_what_else_is_to_be_known_stands_beside_the_reason() -> None:
+    (judgement,) = judge([1.0, 1.001], [entry(note="ours has fewer cells")])
+    (row,) = verdicts.rows([judgement])
+    assert row[verdicts.HEADINGS.index("why")] == f"{judgement.why} Note: ours has fewer cells."
+    (judgement,) = judge([1.0, 1.001], [entry()])
+    (row,) = verdicts.rows([judgement])
+    assert row[verdicts.HEADINGS.index("why")] == judgement.why
+
+
 def test_an_absent_floor_is_a_warning() -> None:
     (judgement,) = judge([1.0, 1.0], [entry()], floor=FLOOR[:0])
     assert "No floor" in judgement.warning

@@ -76,11 +76,13 @@ class Judgement:
     """A sentence."""
     warning: str
     """A sentence, or nothing."""
+    note: str = ""
+    """What else to know before comparing, or nothing."""
 
     @property
     def was_run(self) -> bool:
-        """Whether there are results, be they as recorded or not."""
-        return self.seeds > 0 or self.verdict in (Verdict.NOT_AS_RECORDED, Verdict.FAILED)
+        """Whether there are results, be they as recorded or not, or samples that nothing could measure."""
+        return self.verdict is not Verdict.NOT_RUN
 
     @property
     def compared(self) -> bool:
@@ -156,6 +158,7 @@ def judge(
                 verdict=verdict,
                 why=why,
                 warning=_warning(row),
+                note=entry.note if entry else "",
             )
         )
     return judgements
@@ -188,7 +191,7 @@ def rows(judgements: Iterable[Judgement]) -> list[list[str]]:
             number(judgement.floor_mean),
             judgement.controls,
             str(judgement.verdict),
-            judgement.why,
+            judgement.why + f" Note: {judgement.note}." * bool(judgement.note),
             judgement.warning,
         ]
         for judgement in judgements
@@ -225,6 +228,8 @@ def for_terminal(judgements: Sequence[Judgement]) -> Group:
                 Unbroken(one.verdict, style=f"bold {colour}"),
             )
             reasons.append(Unbroken.assemble((f"{one.title}: {one.verdict}. ", colour), one.why))
+            if one.note:
+                reasons.append(Unbroken(f"  Note: {one.note}."))
             if one.warning:
                 reasons.append(Unbroken(f"  Warning: {one.warning}", style="bold red"))
         parts += [table, *reasons, Unbroken()]
@@ -263,7 +268,7 @@ def claims(judgements: Sequence[Judgement]) -> Table:
                 Unbroken.assemble(
                     (one.verdict, f"bold {_COLOURS[one.verdict][0]}"),
                     (f" (expected: {one.expected})" if one.fails else "", "bold red"),
-                    f". {one.why}",
+                    f". {one.why}" + f" Note: {one.note}." * bool(one.note),
                     (f" Warning: {one.warning}" if one.warning else "", "bold red"),
                 ),
             )

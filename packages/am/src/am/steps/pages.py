@@ -18,7 +18,8 @@ A value is named by ``EXPERIMENT METHOD METRIC [SHOWN]``:
 - the metric, or ``nfe`` or ``train_seconds``;
 - ``mean`` (the default), ``interval``, ``percent``, or a column of the table, as ``low``, ``high`` or ``seeds``.
 
-``verdicts [VERDICT]`` counts comparisons with published numbers. :data:`TABLES` are the kinds of tables. ``holds``
+``verdicts [VERDICT]`` counts comparisons with published numbers, and ``claims [VERDICT]`` rows of the page of claims;
+``claims decided`` are those that are reproduced, better or worse. :data:`TABLES` are the kinds of tables. ``holds``
 compares two values, or a value with a number, for a sentence that rests on it.
 """
 
@@ -37,8 +38,9 @@ from am.io.files import write_text
 from am.report.numbers import interval, number, with_spread
 from am.report.pairs import COLUMNS as PAIR_COLUMNS
 from am.report.shown_tables import read_shown
-from am.report.store import read_kept
+from am.report.store import Kept, read_kept
 from am.report.tables import COSTS, markdown_table
+from am.steps import claims
 from am.steps.leaderboard import across, board
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _HOLDS = re.compile(r"^<!-- holds: (.*?) ([<>]) (.*) -->$", re.MULTILINE)
 _OPEN = re.compile(r"<!--v |<!-- table:|<!-- holds:")
 _WORDS = ("experiment", "metric", "better", "method", "title")
 _NUMBERS = ("mean", "low", "high", "seeds", "floor_mean", "floor_sd", *COSTS)
+_COUNTED = ("verdicts", "claims")
 _NONE = "—"
 
 
@@ -67,6 +70,7 @@ class Store:
     def __init__(self, kept: Path) -> None:
         self.kept = kept
         self._read: dict[Path, pd.DataFrame] = {}
+        self._results: dict[str, Kept] = {}
 
     def means(self, experiment: str) -> pd.DataFrame:
         """A row a metric and method; see :func:`am.report.tables.summarise`."""
@@ -95,15 +99,25 @@ class Store:
 
     def verdicts(self) -> pd.DataFrame:
         """A row a comparison with a published number."""
-        table = self._table(self.kept / "verdict.csv", ("experiment", "title", "verdict"), ("published", "mean"))
+        table = self.judgements()
         return table[table["published"].notna()]
+
+    def judgements(self) -> pd.DataFrame:
+        """The same, and a row for each number that was not recovered."""
+        table = self._table(self.kept / "verdict.csv", ("experiment", "title", "verdict"), ("published", "mean"))
+        return table[table["claim"].notna()] if "claim" in table else table
 
     def over_time(self, experiment: str, metric: str, method: str) -> dict[float, float]:
         """Means over seeds by time."""
-        scale, name = _scaled(experiment)
-        rows = _where(read_kept(self.kept / scale / name).tables["metrics.csv"], "metric", metric, experiment)
+        rows = _where(self.results(experiment).tables["metrics.csv"], "metric", metric, experiment)
         rows = _where(rows, "method", method, experiment).astype({"time": float})
         return {float(time): float(values.mean()) for time, values in rows.groupby("time")["value"]}  # type: ignore[arg-type]
+
+    def results(self, experiment: str) -> Kept:
+        """All rows and records; none where nothing is kept."""
+        if experiment not in self._results:
+            self._results[experiment] = read_kept(self.kept.joinpath(*_scaled(experiment)))
+        return self._results[experiment]
 
     def row(self, experiment: str, method: str, metric: str) -> dict[str, Any]:
         """What is known of a method by a metric: mean, low, high, seeds, and the other columns of its table."""
@@ -199,14 +213,14 @@ def render(text: str, store: Store) -> Page:
 
 
 def _shown(words: Sequence[str], store: Store) -> str:
-    if words[0] == "verdicts":
+    if words[0] in _COUNTED:
         return str(_counted(words, store))
     row, how = _found(words, store)
     return _cell(row, how)
 
 
 def _number(words: Sequence[str], store: Store) -> float:
-    if words[0] == "verdicts":
+    if words[0] in _COUNTED:
         return _counted(words, store)
     if len(words) == 1:
         return float(words[0])
@@ -215,6 +229,8 @@ def _number(words: Sequence[str], store: Store) -> float:
 
 
 def _counted(words: Sequence[str], store: Store) -> int:
+    if words[0] == "claims":
+        return claims.counted(store, " ".join(words[1:]))
     verdicts = store.verdicts()["verdict"]
     return len(verdicts) if len(words) == 1 else int((verdicts == " ".join(words[1:])).sum())
 
@@ -360,12 +376,16 @@ def _verdicts(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
             str(row["seeds"]),
             number(row["floor_mean"]),
             f"**{row['verdict']}**" if row["verdict"] == "reproduced" else row["verdict"],
-            *([row["why"]] if "why" in words else []),
+            *([row["why"] + _noted(row)] if "why" in words else []),
         ]
         for row in table[table["seeds"] > 0].to_dict("records")
     ]
     head = ["experiment", "method", "published", "ours, mean [95 % interval]", "seeds", "noise floor", "verdict"]
     return markdown_table([*head, *(["why"] if "why" in words else [])], body)
+
+
+def _noted(row: Mapping[Any, Any]) -> str:
+    return f" Note: {row['note']}." if isinstance(row.get("note"), str) else ""
 
 
 def _leaderboard(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
@@ -385,6 +405,12 @@ def _csv(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     return markdown_table(head, body)
 
 
+def _claims(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
+    """A row for each claim of the sections that are named, or what the kept runs took, or by what they were made."""
+    made = {"compute": claims.compute_table, "environments": claims.environments_table}
+    return made[words[0]](store) if words and words[0] in made else claims.claims_table(store, words)
+
+
 TABLES: dict[str, Callable[[Store, Sequence[str], Sequence[str]], str]] = {
     "methods": _methods,
     "times": _times,
@@ -392,6 +418,7 @@ TABLES: dict[str, Callable[[Store, Sequence[str], Sequence[str]], str]] = {
     "verdicts": _verdicts,
     "leaderboard": _leaderboard,
     "csv": _csv,
+    "claims": _claims,
 }
 """By kind: makes a table of the store from the words behind the kind, and from the methods of ``rows=a,b``."""
 

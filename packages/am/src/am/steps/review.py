@@ -38,7 +38,7 @@ _ROUNDING = 1e-12
 _MOST = 5
 """Files and numbers that a sentence names before it counts the rest."""
 _KEYS = ("experiment", "method", "other", "metric", "source")
-_PROSE = ("title", "claim", "controls", "why", "warning")
+_PROSE = ("title", "claim", "controls", "why", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,19 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
             raise ConfigError(f"{kept}: there is no experiment '{name}'; {nearest(name, known)}")
     scales = sorted({scale for scale, _ in places})
     projects = {scale: Project(settings, {"scale": scale, "experiments": known}, opt_in=True) for scale in scales}
-    judgements: list[Judgement] = []
+    judged: list[Judgement] = []
     remade: dict[str, list[str]] = {}
     faults: list[str] = []
     reviewed: dict[str, tuple[ResolvedExperiment, Kept]] = {}
     asked: list[Asked] = []
     for name in known:
-        of_scales = []
         for scale, project in projects.items():
             one, started = project.experiments[name], time.monotonic()
             rows = read_kept(kept / scale / name)
             misplaced = misplaced_rows(one, rows)
             faults += (fault for found in misplaced.values() for fault in found)
             ours, measured = judged_kept(one, rows, misplaced)
-            of_scales.append(ours)
+            judged += ours
             if (scale, name) not in places:
                 continue
             title = _titled(name, scale)
@@ -119,7 +118,7 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
                 *(len(reviewed), len(places), title, len(rows.files)),
                 *(_sha256_of_all(rows.files)[:12], time.monotonic() - started),
             )
-        judgements += _claims(of_scales)
+    judgements = _claims(judged)
     read = {title: list(rows.files) for title, (_, rows) in reviewed.items()}
     judged_by = [file for files in read.values() for file in files if file.name != RUNS]
     made_of = origin(judged_by, step_digest("review"), ["review"], asked)
@@ -201,13 +200,12 @@ def _grouped(
     yield "\n    ".join([sentence, *numbers[:_MOST], *rest])
 
 
-def _claims(of_scales: Iterable[Sequence[Judgement]]) -> list[Judgement]:
-    """What was run, at whatever scale; and once what was published and never run."""
-    every = [one for judgements in of_scales for one in judgements]
-    chosen = [one for one in every if one.was_run]
-    told = {_claim(one) for one in chosen}
+def _claims(every: Sequence[Judgement]) -> list[Judgement]:
+    """What was run, at whatever scale and in whatever experiment; and once what was published and never run."""
+    told = {_claim(one) for one in every if one.was_run}
+    chosen = []
     for one in every:
-        if one.claim and _claim(one) not in told:
+        if one.was_run or (one.claim and _claim(one) not in told):
             told.add(_claim(one))
             chosen.append(one)
     return chosen

@@ -136,14 +136,20 @@ def judged(
     shown = [replace(one, controls=_said(one.controls, controls, Verdict.NOT_AS_RECORDED)) for one in judgements]
     controls = [label.title for label in labels if label.control and label.method in failed]
     shown = [replace(one, controls=_said(one.controls, controls, Verdict.FAILED)) for one in shown]
-    return [
-        _without_verdict(one, faults[one.method])
-        if one.method in faults
-        else replace(one, verdict=Verdict.FAILED, why=f"A run of it failed. {failed[one.method]}")
-        if one.method in failed
-        else one
-        for one in shown
-    ]
+    networks = {metric.label: metric.files[0][0].capitalize() for metric in about.metrics if metric.files}
+    sampled = set(measured.metrics["method"])
+
+    def final(one: Judgement) -> Judgement:
+        if one.method in faults:
+            return _without_verdict(one, faults[one.method])
+        if one.method in failed:
+            return replace(one, verdict=Verdict.FAILED, why=f"A run of it failed. {failed[one.method]}")
+        if one.verdict is Verdict.NOT_RUN and one.method in sampled and one.metric in networks:
+            lacking = f"It needs the weights of {networks[one.metric]}, which were not at hand."
+            return replace(one, verdict=Verdict.CANNOT_SAY, why=lacking)
+        return one
+
+    return [final(one) for one in shown]
 
 
 def _tell_of(files: Sequence[object], what: str) -> None:
