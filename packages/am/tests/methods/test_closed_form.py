@@ -239,8 +239,9 @@ def test_what_is_solved_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("am.training.solve.Solver", refuse)
     again = am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)
     assert torch.equal(first.velocity(0.3, path.points[0]), again.velocity(0.3, path.points[0]))
-    with pytest.raises(AssertionError, match="solved again"):
-        am.ClosedFormActionMatching(waves=5, draws=301).fit(path, state=tmp_path)
+    for other in ({"draws": 301}, {"draws": 300, "weight": "decreasing"}):
+        with pytest.raises(AssertionError, match="solved again"):
+            am.ClosedFormActionMatching(waves=5, **other).fit(path, state=tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)

@@ -85,8 +85,7 @@ def solve(
     CheckpointError
         What ``state`` holds is corrupt.
     """
-    of_loss = form.sigma, form.growth, form.moving, form.still
-    digest = digest or fingerprint([key, settings, *of_loss, network, marginals])
+    digest = digest or fingerprint([key, settings, form, network, marginals])
     file, rows = state / "checkpoint.safetensors", state / "training.csv"
     fabric = fabric or launch("cpu")
     with only_run(state, fabric):
