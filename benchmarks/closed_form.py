@@ -3,7 +3,10 @@
     python benchmarks/closed_form.py hydrogen [seeds]
     python benchmarks/closed_form.py cells FILE [seeds]
     python benchmarks/closed_form.py growth FILE [seeds]
+    python benchmarks/closed_form.py rivals [seeds]
+    python benchmarks/closed_form.py gradient FILE [seeds]
 
+``rivals`` is of hydrogen, and ``gradient`` of cells; both have the same draws and ridges for all methods.
 FILE of cells is an .npz with ``pcs`` (n, d), ``time`` 0, 1, ..., ``source``, which is "test" for cells that are held
 out, and the scaler ``full_mean``, ``full_std``. FILE of growth is a .csv with ``samples`` 0, 1, ... and ``x1``, ``x2``,
 whose growth rate is proportional to x2^2 / (1 + x2^2). Each ridge is chosen by a held-out loss. The default bandwidth,
@@ -16,6 +19,9 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +30,15 @@ from machine import describe
 from torch import Tensor
 
 import am
+from am.marginals.hydrogen import Hydrogen
+from am.methods.contract import Method, TrainedMethod
+from am.methods.icfm_closed import ClosedFormFlowMatching
 from am.metrics.energy import energy_distance
 from am.metrics.fields import correlation, mass_error
 from am.metrics.mmd import mmd_squared
 from am.metrics.transport import wasserstein1
-from am.runs import build_dataset
+from am.randomness import generator
+from am.runs import build_dataset, build_method
 
 PARTICLES, NOISES = 5000, 5
 
@@ -37,10 +47,11 @@ def main() -> None:
     torch.set_num_threads(1)
     print(describe())
     what, *rest = sys.argv[1:]
-    if what == "hydrogen":
-        hydrogen(int(rest[0]) if rest else 3)
+    if what in ("hydrogen", "rivals"):
+        {"hydrogen": hydrogen, "rivals": rivals}[what](int(rest[0]) if rest else 3)
     else:
-        {"cells": cells, "growth": growth}[what](rest[0], int(rest[1]) if len(rest) > 1 else 3)
+        measured = {"cells": cells, "growth": growth, "gradient": gradient}[what]
+        measured(rest[0], int(rest[1]) if len(rest) > 1 else 3)
 
 
 def timed(model: am.Model, path: am.Marginals, seed: int) -> float:
@@ -85,11 +96,7 @@ def published(x: Sequence[Tensor] | Tensor, y: Sequence[Tensor]) -> float:
 
 def cells(file: str, seeds: int) -> None:
     """One step from the test cells of each time to those of the next."""
-    data = np.load(file)
-    x = ((data["pcs"] - data["full_mean"]) / data["full_std"]).astype(np.float32)
-    held, times = data["source"] == "test", np.unique(data["time"])
-    train, test = ([torch.from_numpy(x[(held == flag) & (data["time"] == k)]) for k in times] for flag in (False, True))
-    knots = np.linspace(0, 1, len(times)).tolist()
+    train, test, knots = split_cells(file)
     path = am.SnapshotPath(train, knots)
     models = {"am_closed": {}} | {f"eam_closed sigma {s}": {"sigma": s * 2} for s in (0.6, 0.8)}
     floor = statistics.mean(wasserstein1(a, b) for a, b in zip(train[1:], test[1:], strict=True))
@@ -102,7 +109,7 @@ def cells(file: str, seeds: int) -> None:
             draws = range(NOISES if settings else 1)
             pushed = [
                 (model.sample(test[k], knots[k : k + 2], seed=draw).x[1], test[k + 1])
-                for k in range(len(times) - 1)
+                for k in range(len(knots) - 1)
                 for draw in draws
             ]
             w1.append(statistics.mean(wasserstein1(a, b) for a, b in pushed))
@@ -111,6 +118,117 @@ def cells(file: str, seeds: int) -> None:
         told("W1", w1)
         told("energy distance", energy)
         told("seconds", seconds)
+
+
+def split_cells(file: str) -> tuple[list[Tensor], list[Tensor], list[float]]:
+    """Cells to learn from and test cells, time by time, and the times."""
+    data = np.load(file)
+    x = ((data["pcs"] - data["full_mean"]) / data["full_std"]).astype(np.float32)
+    held, times = data["source"] == "test", np.unique(data["time"])
+    train, test = ([torch.from_numpy(x[(held == flag) & (data["time"] == k)]) for k in times] for flag in (False, True))
+    return train, test, np.linspace(0, 1, len(times)).tolist()
+
+
+class Guided:
+    """Hydrogen with the velocities of Bohm, which no method of the workflow is given."""
+
+    dimension = 3
+
+    def __init__(self, path: Hydrogen) -> None:
+        self.path, self.sample = path, path.sample
+
+    def moving(self, time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A point of q_t and the velocity there: (n,) -> (n, 3), (n, 3)."""
+        x = self.path.sample(time, generator)
+        return x, self.path.velocity(time, x)
+
+
+class FlowMatching(ClosedFormFlowMatching):
+    """On the curves of any path."""
+
+    def lines(self, path: Any) -> Any:
+        """As they are."""
+        return path
+
+
+def fitted(method: Method[Any], path: am.Marginals, seed: int) -> Any:
+    """The network, of the same draws for all methods; tells ridge and seconds."""
+    assert isinstance(method, TrainedMethod)
+    network, begun = method.build(path, generator("rivals", seed, "build")), time.process_time()
+    with TemporaryDirectory() as folder:
+        trained = method.train(network, path, key=f"rivals/{seed}", state=Path(folder))
+        row = pd.read_csv(trained.log).iloc[-1]
+    network.load_state_dict(trained.weights)
+    seconds = time.process_time() - begun
+    print(f"{method.title}: {network.theta.numel()} unknowns, ridge {row['ridge']:g}, {seconds:.1f} s", flush=True)
+    return network.requires_grad_(False)
+
+
+def rivals(seeds: int) -> None:
+    """The published metric on hydrogen; along the truth, the kinetic energy of velocities and the error of scores."""
+    truth = build_dataset({"name": "hydrogen"}, "here").truth()
+    assert isinstance(truth, Hydrogen)
+    times, common = torch.linspace(0, 1, 11), {"solving": {"draws": 20_000}}
+    few = {**common, "features": {"waves": 32}}
+    contestants: dict[str, tuple[Method[Any], am.Marginals]] = {
+        "AM, of points": (build_method("am_closed", common, "here"), truth),
+        "AM, of velocities": (build_method("am_closed", common, "here"), Guided(truth)),
+        "flow matching, same functions": (flow_matching(common), Guided(truth)),
+        "flow matching, as many unknowns": (flow_matching(few), Guided(truth)),
+        "ALD + SM": (build_method("ald_sm_closed", common, "here"), truth),
+        "ALD + true score": (build_method("ald_true_score", {}, "here"), truth),
+    }
+    for name, (method, path) in contestants.items():
+        found, kinetic, errors = [], [], []
+        for seed in range(seeds):
+            rng = torch.Generator().manual_seed(seed)
+            start = truth.sample(torch.zeros(PARTICLES), rng)
+            ends = [truth.sample(t.expand(PARTICLES), rng) for t in times[1:]]
+            network = fitted(method, path, seed) if isinstance(method, TrainedMethod) else truth
+            found.append(published(method.sample(network, start, times, rng).x[1:], ends))
+            t, x = times[1:].repeat_interleave(PARTICLES), torch.cat(ends)
+            velocity = method.velocity(network, t, x)
+            if velocity is not None:
+                kinetic.append(float(velocity.square().sum(1).mean() / 2))
+            elif network is not truth:
+                score = truth.score(t, x)
+                errors.append(float((network(t, x) - score).square().sum() / score.square().sum()))
+        for what, numbers in (("published metric", found), ("kinetic energy", kinetic), ("error of the score", errors)):
+            if numbers:
+                told(f"{name}, {what}", numbers)
+    print(f"kinetic energy of the velocities of Bohm: {float(truth.velocity(t, x).square().sum(1).mean() / 2):.4g}")
+
+
+def flow_matching(settings: dict[str, Any]) -> FlowMatching:
+    return FlowMatching(FlowMatching.settings_type.model_validate(settings))
+
+
+def gradient(file: str, seeds: int) -> None:
+    """One step of test cells by gradients and by free velocities, on the same lines."""
+    train, test, knots = split_cells(file)
+    for smoothing in (0.0, 1.0):
+        path = am.SnapshotPath(train, knots, smoothing=smoothing)
+        for name, method in {
+            "AM": build_method("am_closed", {}, "here"),
+            "OT-CFM, same functions": build_method("otcfm_closed", {}, "here"),
+            "OT-CFM, as many unknowns": build_method("otcfm_closed", {"features": {"waves": 18}}, "here"),
+            "I-CFM, same functions": build_method("icfm_closed", {}, "here"),
+        }.items():
+            w1, energy, kinetic = [], [], []
+            for seed in range(seeds):
+                network, rng = fitted(method, path, seed), torch.Generator()
+                pushed = [
+                    (method.sample(network, test[k], torch.tensor(knots[k : k + 2]), rng).x[1], test[k + 1])
+                    for k in range(len(knots) - 1)
+                ]
+                w1.append(statistics.mean(wasserstein1(a, b) for a, b in pushed))
+                energy.append(statistics.mean(energy_distance(a, b) for a, b in pushed))
+                t = torch.rand(20_000, generator=rng.manual_seed(seed))
+                speed = method.velocity(network, t, path.sample(t, rng))
+                assert speed is not None
+                kinetic.append(float(speed.square().sum(1).mean() / 2))
+            for what, numbers in (("W1", w1), ("energy distance", energy), ("kinetic energy", kinetic)):
+                told(f"smoothing {smoothing:g}, {name}, {what}", numbers)
 
 
 def growth(file: str, seeds: int) -> None:

@@ -1,17 +1,21 @@
-"""Closed forms of Action Matching, on paths whose answer is known."""
+"""Closed forms of Action Matching and of its rivals, on paths whose answer is known."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import am
 from am.dynamics.trajectory import DynamicsError
+from am.objectives.path import PathSample
+from am.objectives.score_matching import score_matching
 from am.training.checkpoint import CheckpointError
 from am.training.loop import train
 from am.training.settings import TrainingSettings
@@ -235,8 +239,9 @@ def test_what_is_solved_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("am.training.solve.Solver", refuse)
     again = am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)
     assert torch.equal(first.velocity(0.3, path.points[0]), again.velocity(0.3, path.points[0]))
-    with pytest.raises(AssertionError, match="solved again"):
-        am.ClosedFormActionMatching(waves=5, draws=301).fit(path, state=tmp_path)
+    for other in ({"draws": 301}, {"draws": 300, "weight": "decreasing"}):
+        with pytest.raises(AssertionError, match="solved again"):
+            am.ClosedFormActionMatching(waves=5, **other).fit(path, state=tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         am.ClosedFormActionMatching(waves=5, draws=300).fit(path, state=tmp_path)
@@ -288,3 +293,127 @@ def test_infinite_features_are_one_sentence() -> None:
 
     with pytest.raises(am.TrainingError, match="features of the points are not finite"):
         am.ClosedFormActionMatching(waves=3, draws=100).fit(Far())
+
+
+# -- rivals ------------------------------------------------------------------------------------------------
+
+
+def test_the_score_of_a_gaussian_is_found_exactly() -> None:
+    path = Squeezed()
+    model = am.Model("ald_sm_closed", **PLAIN, degree=12, draws=40).fit(path)
+    time = torch.linspace(0, 1, 50, dtype=torch.float64)
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    centred = (x - path.mean(time)) @ path.turn
+    expected = -(centred / (torch.exp(time[:, None] * path.rates) * path.sizes) ** 2) @ path.turn.T
+    torch.testing.assert_close(model.network(time, x).detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+class Widening:
+    """The same 20 points, which move away from each other."""
+
+    dimension = 2
+    cloud = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def sample(self, time: Tensor, generator: torch.Generator) -> Tensor:
+        """In turn."""
+        return (1 + time.double()[:, None]) * self.cloud[torch.arange(len(time)) % 20]
+
+
+def test_the_loss_of_score_matching_has_no_slope_at_the_solution() -> None:
+    """The objective that steps would go down, on the same points at the same times."""
+    path, nodes = Widening(), 9
+    model = am.Model("ald_sm_closed", waves=3, degree=2, ridges=(1e-14,), nodes=nodes, draws=40, folds=2).fit(path)
+    at, share = (torch.from_numpy(numbers) for numbers in np.polynomial.legendre.leggauss(nodes))
+    time = ((1 + at) / 2).repeat_interleave(40)
+    density = (2 / share / nodes).repeat_interleave(40)
+    x = path.sample(time, torch.Generator())
+    sample = PathSample(time, x, x[:0], x[:0], density)
+
+    def slope() -> float:
+        model.network.zero_grad()
+        score_matching(model.network, sample)[0].backward()
+        return float(model.network.theta.grad.norm())
+
+    solved = slope()
+    model.network.theta.data *= 1.1
+    assert solved < 1e-6 * slope()
+
+
+def rotated(angle: float = 0.6) -> tuple[am.SnapshotPath, Tensor]:
+    """Corners of a square, and the same turned by less than an eighth: each has its own corner as its partner."""
+    square = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return am.SnapshotPath([square, square @ turn.T], [0, 1]), turn.double()
+
+
+def test_flow_matching_turns_what_no_gradient_turns() -> None:
+    """x_t = M_t x_0 with M_t = (1 - t) 1 + t R. A gradient sees of it how the square shrinks and grows."""
+    path, turn = rotated()
+    time = torch.linspace(0, 1, 30, dtype=torch.float64)
+    x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    one = torch.eye(2, dtype=torch.float64)
+    rate = (turn - one) @ torch.linalg.inv((1 - time)[:, None, None] * one + time[:, None, None] * turn)
+    model = am.Model("otcfm_closed", **PLAIN, degree=12).fit(path)
+    found = model.method.velocity(model.network, time, x)
+    torch.testing.assert_close(found, torch.einsum("nij,nj->ni", rate, x), rtol=1e-6, atol=1e-6)
+    model = am.ClosedFormActionMatching(**PLAIN, degree=12).fit(path)
+    found = model.method.velocity(model.network, time, x)
+    torch.testing.assert_close(found, (rate[:, 0, 0, None] + rate[:, 1, 1, None]) / 2 * x, rtol=1e-6, atol=1e-6)
+
+
+def test_flow_matching_between_gaussians_is_linear() -> None:
+    """E[x_1 - x_0 | x_t] of independent x_0 of N(0, 1) and x_1 of N(3, 4)."""
+    rng = torch.Generator().manual_seed(0)
+    clouds = [torch.randn(4000, 1, generator=rng), 3 + 2 * torch.randn(4000, 1, generator=rng)]
+    model = am.Model("icfm_closed", **PLAIN, degree=8, draws=20_000).fit(am.SnapshotPath(clouds, [0, 1]))
+    x = torch.linspace(-1, 4, 20)[:, None]
+    for t in (0.1, 0.5, 0.9):
+        expected = 3 + (4 * t - (1 - t)) / ((1 - t) ** 2 + 4 * t**2) * (x - 3 * t)
+        torch.testing.assert_close(model.velocity(t, x), expected, rtol=0, atol=0.15)
+
+
+def test_flow_matching_is_least_squares_on_the_same_points() -> None:
+    """By a design matrix of monomials of time and of functions that are written out here."""
+    rng, nodes, times = torch.Generator().manual_seed(0), 6, [0.0, 0.4, 1.0]
+    clouds = [torch.randn(60, 2, generator=rng).double() * (1 + k) for k in range(3)]
+    path = am.SnapshotPath(clouds, times)
+    settings = {"waves": 4, "degree": 1, "ridges": (1e-13,), "nodes": nodes}
+    model = am.Model("otcfm_closed", **settings).fit(path)
+    network: Any = model.network
+    frequencies, phases = network.space_features.frequencies, network.space_features.phases
+
+    def design(u: Tensor, x: Tensor) -> Tensor:
+        z = network.scaled(x)
+        space = torch.cat([torch.ones_like(z[:, :1]), z, torch.sin(z @ frequencies.T + phases)], 1)
+        return torch.cat([space, u[:, None] * space], 1)
+
+    at, share = (torch.from_numpy(numbers) for numbers in np.polynomial.legendre.leggauss(nodes))
+    for k, (begin, end) in enumerate(pairwise(times)):
+        start, stop = path.joined(k)[:2]  # type: ignore[index]
+        u, root = ((1 + at) / 2).repeat_interleave(len(start)), share.sqrt().repeat_interleave(len(start))[:, None]
+        x = torch.cat([(1 - part) * start + part * stop for part in (1 + at) / 2])
+        target = ((stop - start) / (end - begin)).repeat(nodes, 1)
+        solution = torch.linalg.lstsq(root * design(u, x), root * target).solution
+        found = network.interval(k)(begin + (end - begin) * u, x).detach()
+        torch.testing.assert_close(found, design(u, x) @ solution, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["icfm_closed", "otcfm_closed", "ald_sm_closed"])
+def test_rivals_are_solved_bit_for_bit_and_saved(name: str, tmp_path: Path) -> None:
+    path = snapshots(coupling="unbalanced")
+    first, again, other = (am.Model(name, waves=5, draws=300).fit(path, seed=seed) for seed in (0, 0, 1))
+    x, time = path.points[0], torch.full((60,), 0.3)
+    assert torch.equal(first.network(time, x), again.network(time, x))
+    assert not torch.equal(first.network(time, x), other.network(time, x))
+    assert torch.equal(am.load(first.save(tmp_path)).network(time, x), first.network(time, x))
+
+
+def test_a_coupling_is_that_of_the_method() -> None:
+    """All mass goes to the next snapshot, whatever the path says."""
+    path = snapshots()
+    found = [am.Model("otcfm_closed", waves=5).fit(snapshots(coupling=c)) for c in ("optimal", "unbalanced")]
+    first, second = (model.velocity(0.2, path.points[0]) for model in found)
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
+    torch.testing.assert_close(first, torch.tensor([4.0, 0.0]).expand(60, 2), rtol=0, atol=0.05)
+    apart = am.Model("icfm_closed", waves=5).fit(path).velocity(0.01, path.points[0])
+    assert float((apart - first).square().mean()) > 0.5

@@ -33,7 +33,7 @@ def cloud(time: float) -> tuple[Tensor, Tensor]:
 def jacobian(features: SpaceFeatures, z: Tensor) -> Tensor:
     """(n, d, M), feature by feature."""
     unit = torch.eye(features.number, dtype=torch.float64)
-    return torch.stack([features.gradient(z, unit[[m] * len(z)]) for m in range(features.number)], 2)
+    return torch.stack([features.field(z, unit[[m] * len(z)]) for m in range(features.number)], 2)
 
 
 def moments(features: SpaceFeatures) -> Moments:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from am.objectives.entropic import laplacian
 from am.potentials.features import FeatureSettings
-from am.potentials.linear import LinearAction, SpaceFeatures, legendre
+from am.potentials.linear import LinearAction, LinearField, SpaceFeatures, VelocityFunctions, legendre
 from am.potentials.potential import Potential
 from am.randomness import generator
 
@@ -42,7 +42,7 @@ def test_gradients_and_laplacians_of_features_are_exact() -> None:
         at = x.clone().requires_grad_()
         (slope,) = torch.autograd.grad(one.values(at)[:, m].sum(), at, create_graph=True, materialize_grads=True)
         coefficients = torch.eye(one.number, dtype=torch.float64)[[m] * len(x)]
-        torch.testing.assert_close(one.gradient(x, coefficients), slope.detach())
+        torch.testing.assert_close(one.field(x, coefficients), slope.detach())
         bend = laplacian(slope, at) if slope.requires_grad else torch.zeros(len(x), dtype=torch.float64)
         torch.testing.assert_close(one.laplacians(x)[:, m], bend.detach())
 
@@ -50,14 +50,14 @@ def test_gradients_and_laplacians_of_features_are_exact() -> None:
 def jacobian(one: SpaceFeatures, x: Tensor) -> Tensor:
     """(n, d, M), feature by feature."""
     unit = torch.eye(one.number, dtype=torch.float64)
-    return torch.stack([one.gradient(x, unit[[m] * len(x)]) for m in range(one.number)], 2)
+    return torch.stack([one.field(x, unit[[m] * len(x)]) for m in range(one.number)], 2)
 
 
 def test_slopes_and_products_of_gradients_are_those_of_single_features() -> None:
     x, v, one = points(), points(8)[:7] + 1, features()
     slopes = jacobian(one, x)
     c = torch.randn(7, one.number, generator=generator("c"), dtype=torch.float64)
-    torch.testing.assert_close(one.gradient(x, c), torch.einsum("ndm,nm->nd", slopes, c))
+    torch.testing.assert_close(one.field(x, c), torch.einsum("ndm,nm->nd", slopes, c))
     torch.testing.assert_close(one.along(x, v), torch.einsum("ndm,nd->nm", slopes, v))
     torch.testing.assert_close(one.gram(x), torch.einsum("ndk,ndl->kl", slopes, slopes))
 
@@ -100,3 +100,37 @@ def test_each_interval_has_coefficients_of_its_own(dtype: torch.dtype) -> None:
     assert not torch.allclose(before(knot, x), after(knot, x))
     torch.testing.assert_close(action(knot, x), (before(knot, x) + after(knot, x)) / 2)
     torch.testing.assert_close(action.space(knot, x), after.space(knot, x))  # particles go on with it
+
+
+def velocities(d: int = 3) -> VelocityFunctions:
+    return VelocityFunctions(d, FeatureSettings(waves=5), generator("features"))
+
+
+def test_each_component_of_a_velocity_has_the_same_functions() -> None:
+    x, v, one = points(), points(8)[:7] + 1, velocities()
+    share = torch.arange(7, dtype=torch.float64)
+    unit = torch.eye(3 * one.number, dtype=torch.float64)
+    fields = torch.stack([one.field(x, unit[[m]]) for m in range(3 * one.number)], 2)
+    whole = torch.einsum("n,ndk,ndl->kl", share, fields, fields)
+    torch.testing.assert_close(whole, torch.block_diag(*[one.gram(x, share)] * 3))
+    torch.testing.assert_close(one.carried(x, v, share).flatten(), torch.einsum("n,ndk,nd->k", share, fields, v))
+    c = torch.randn(7, 3 * one.number, generator=generator("c"), dtype=torch.float64)
+    torch.testing.assert_close(one.field(x, c), torch.einsum("ndk,nk->nd", fields, c))
+
+
+def test_gradients_of_features_are_velocities_of_the_same_waves() -> None:
+    x = points(200)
+    values = velocities().values(x)
+    gradients = jacobian(features(), x).flatten(1)
+    fitted = values @ torch.linalg.lstsq(values, gradients).solution
+    torch.testing.assert_close(fitted, gradients)
+
+
+def test_the_pullback_of_a_field_is_its_jacobian() -> None:
+    settings = FeatureSettings(waves=5)
+    field = LinearField(SpaceFeatures(3, settings, generator("features")), settings, KNOTS, generator("field"))
+    x, time = points(), torch.linspace(0, 1, 7, dtype=torch.float64)
+    value, rows = field.with_pullback(time, x)
+    expected: Tensor = torch.autograd.functional.jacobian(lambda at: field(time, at).sum(0), x)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(value, field(time, x))
+    torch.testing.assert_close(torch.stack(rows), expected)

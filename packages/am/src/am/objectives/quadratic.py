@@ -1,4 +1,4 @@
-r"""The losses of Action Matching as quadratic forms, for actions that are linear in their features.
+r"""The losses of Action Matching and its rivals as quadratic forms, for what is linear in its features.
 
 With s = sum_k theta_k phi_k the losses of AM, eAM and uAM are theta' A theta / 2 - b' theta, where
 
@@ -15,8 +15,12 @@ integral that of w m E[\nabla\phi . v + g \phi].
 A function of time alone is no feature. The losses of AM and eAM cannot see one, and that of uAM is least where the mean
 growth is that of the whole mass at each time, \lambda E[s] = m' / m. So the form of uAM is of features less their
 means, with E[\phi \phi'] - E[\phi] E[\phi]' in A and without \int w m' E[\phi] dt in b.
+Score matching is the entropic loss of particles that do not move, with sigma^2 = 2: its A is that of AM, and its b has
+the Laplacians alone. Flow matching has E[f f'] in A and E[f v_i] in b, f being functions of which each component i of
+the velocity has coefficients of its own.
+
 Where features are products of a function of space and one of time, both are sums of Kronecker products over nodes of
-time. Source of the losses: Neklyudov et al., ICML 2023.
+time. Sources of the losses: Neklyudov et al., ICML 2023; Hyvarinen, JMLR 6 (2005); Lipman et al., ICLR 2023.
 """
 
 from __future__ import annotations
@@ -44,7 +48,10 @@ class Moments(NamedTuple):
     laplacians: Tensor
     """(Q, M) E[laplacian psi_m]."""
     carried: Tensor
-    """(Q, M) E[grad psi_m . v], and what points that come and go add; zero where no velocities are known."""
+    """(Q, M) E[grad psi_m . v], and what points that come and go add; zero where no velocities are known.
+
+    (Q, d, M) E[f_m v_i] of components of a velocity, where ``gradients`` are E[f_m f_n].
+    """
     ends: Tensor
     """(2, M) E[psi_m] at both ends of the interval."""
 
@@ -90,6 +97,7 @@ class Quadrature:
         sigma: float = 0.0,
         growth: float = 0.0,
         moving: bool = False,
+        still: bool = False,
         gain: Tensor | float = 0.0,
     ) -> Quadratic:
         """The quadratic form of the features psi_m p_j, number m (degree + 1) + j.
@@ -102,6 +110,8 @@ class Quadrature:
             lambda of uAM; 0 for AM and eAM.
         moving
             Whether b comes from velocities of curves.
+        still
+            Whether b comes from noise alone.
         gain
             (Q,) rate at which the whole mass grows at the nodes, where growth explains it.
         """
@@ -117,14 +127,14 @@ class Quadrature:
         a = (space.T @ time).view(m, m, j, j).permute(0, 2, 1, 3).reshape(m * j, m * j)
         b = sigma**2 * self.noise(moments, weight).view(m, j)
         if moving:
-            b = b + moments.carried.T @ (inside[:, None] * p)
-        else:
+            b = b + torch.einsum("q...m,qj->...mj", moments.carried, inside[:, None] * p)
+        elif not still:
             slopes = inside[:, None] * slope + (length * share * w_slope + inside * gain)[:, None] * p
             b = b - moments.values.T @ slopes
             ends = torch.tensor([self.begin, self.end], dtype=torch.float64)
             sides = torch.tensor([-1.0, 1.0], dtype=torch.float64) * weight.value(ends)
             b = b + moments.ends.T @ (sides[:, None] * self._polynomials(ends)[0])
-        return Quadratic(a, b.reshape(-1))
+        return Quadratic(a, b.flatten(-2))
 
     def noise(self, moments: Moments, weight: TimeWeight) -> Tensor:
         """What noise adds to b, for each unit of sigma^2: (P,)."""
@@ -163,12 +173,12 @@ _FREE = 1e-6
 
 @dataclass(frozen=True)
 class Quadratic:
-    """theta' A theta / 2 - b' theta."""
+    """theta' A theta / 2 - b' theta, or the sum of several of the same A."""
 
     a: Tensor
     """(P, P), symmetric and not negative."""
     b: Tensor
-    """(P,)"""
+    """(P,), or (d, P) where there are d."""
     _known: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def with_linear(self, b: Tensor) -> Quadratic:
@@ -179,11 +189,11 @@ class Quadratic:
         return Quadratic(self.a + other.a, self.b + other.b)
 
     def loss(self, theta: Tensor) -> Tensor:
-        """(..., P) -> (...)."""
-        return ((theta @ self.a) * theta).sum(-1) / 2 - theta @ self.b
+        """(..., P) -> (...), or (..., d, P) -> (...)."""
+        return ((theta @ self.a / 2 - self.b) * theta).flatten(-self.b.ndim).sum(-1)
 
     def minima(self, ridges: Sequence[float], spared: int = 0) -> Tensor:
-        """The minimum with each ridge: (R, P).
+        """The minimum with each ridge: (R, P), or (R, d, P).
 
         A ridge r adds r / 2 times the sum of squares of unknowns that are scaled to make the diagonal of A one; of the
         first ``spared`` of them, a millionth of that. All come from one eigendecomposition.
@@ -194,5 +204,6 @@ class Quadratic:
         if spared not in self._known:
             self._known[spared] = torch.linalg.eigh(scale[:, None] * self.a * scale)
         values, vectors = self._known[spared]
-        shrunk = (vectors.T @ (scale * self.b)) / (values.clamp(min=0) + torch.tensor(ridges).to(self.a)[:, None])
+        ridge = torch.tensor(ridges).to(self.a).view(-1, *[1] * self.b.ndim)
+        shrunk = (scale * self.b) @ vectors / (values.clamp(min=0) + ridge)
         return shrunk @ vectors.T * scale

@@ -1,9 +1,11 @@
-"""Actions that are linear in their features, with exact derivatives in space and time."""
+"""Actions and fields that are linear in their features, with exact derivatives in space and time."""
 
 from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,39 +15,73 @@ from am.potentials.potential import Derivatives, Potential, ReversedPotential
 from am.potentials.scale import ScaledNetwork
 
 
-class SpaceFeatures(nn.Module):
-    r"""Functions psi_m of scaled points z: coordinates, their products and random waves.
+class SpaceFunctions(nn.Module, ABC):
+    """Functions of scaled points z that fields are made of."""
 
-    Waves are cos(k . z + phase) / \|k\|, so that gradients of all features are of order one (Rahimi and Recht 2007).
-    """
-
-    first: Tensor
-    second: Tensor
     frequencies: Tensor
     phases: Tensor
+    sizes: list[int]
+    """How many functions there are of each kind; random waves come last."""
 
     def __init__(self, dimension: int, settings: FeatureSettings, generator: torch.Generator) -> None:
         super().__init__()
-        quadratic = dimension <= settings.quadratic_up_to
-        pairs = torch.triu_indices(dimension, dimension) if quadratic else torch.empty(2, 0, dtype=torch.long)
-        self.register_buffer("first", pairs[0], persistent=False)
-        self.register_buffer("second", pairs[1], persistent=False)
+        self.dimension = dimension
         lengths = torch.tensor(settings.bandwidths, dtype=torch.float64) * math.sqrt(dimension)
         shape = (settings.waves, dimension)
         normal = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         phase = torch.rand(settings.waves, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.register_buffer("frequencies", normal / lengths[torch.arange(settings.waves) % len(lengths)][:, None])
         self.register_buffer("phases", 2 * math.pi * phase)
-        self.dimension = dimension
-        self.sizes = [dimension, len(pairs[0]), settings.waves]
 
     @property
     def number(self) -> int:
-        """M, the number of features."""
+        """M, the number of functions."""
         return sum(self.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the coefficients: (M,), or (d, M) where components of the field are free of each other."""
+        return (self.number,)
 
     def _angles(self, z: Tensor) -> Tensor:
         return z @ self.frequencies.T + self.phases
+
+    @abstractmethod
+    def values(self, z: Tensor) -> Tensor:
+        """(n, d) -> (n, M)."""
+
+    @abstractmethod
+    def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
+        """Sums over points of products of the fields of two functions: (n, d) -> (M, M).
+
+        ``share`` is (n,), what each point counts; one where it is left out.
+        """
+
+    @abstractmethod
+    def carried(self, z: Tensor, v: Tensor, share: Tensor) -> Tensor:
+        """Sums over points of products of fields and vectors v: (n, d), (n, d), (n,) -> ``shape``."""
+
+    @abstractmethod
+    def field(self, z: Tensor, coefficients: Tensor) -> Tensor:
+        """The field that coefficients make: (n, d), (n or 1, M or d M) -> (n, d)."""
+
+
+class SpaceFeatures(SpaceFunctions):
+    r"""Functions psi_m whose fields are their gradients: coordinates, their products and random waves.
+
+    Waves are cos(k . z + phase) / \|k\|, so that gradients of all features are of order one (Rahimi and Recht 2007).
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, dimension: int, settings: FeatureSettings, generator: torch.Generator) -> None:
+        super().__init__(dimension, settings, generator)
+        quadratic = dimension <= settings.quadratic_up_to
+        pairs = torch.triu_indices(dimension, dimension) if quadratic else torch.empty(2, 0, dtype=torch.long)
+        self.register_buffer("first", pairs[0], persistent=False)
+        self.register_buffer("second", pairs[1], persistent=False)
+        self.sizes = [dimension, len(pairs[0]), settings.waves]
 
     @property
     def _lengths(self) -> Tensor:
@@ -72,10 +108,7 @@ class SpaceFeatures(nn.Module):
         return torch.cat([linear, products], 2)
 
     def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
-        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed.
-
-        ``share`` is (n,), what each point counts; one where it is left out.
-        """
+        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed."""
         root = z.new_ones(len(z), 1) if share is None else share.sqrt()[:, None]
         sines, directions = root * torch.sin(self._angles(z)), self._directions
         others = root[:, None] * self._polynomial_jacobian(z)
@@ -91,7 +124,7 @@ class SpaceFeatures(nn.Module):
         waves = -torch.cos(self._angles(z)) * self._lengths
         return torch.cat([z.new_zeros(n, self.dimension), products, waves], 1)
 
-    def gradient(self, z: Tensor, coefficients: Tensor) -> Tensor:
+    def field(self, z: Tensor, coefficients: Tensor) -> Tensor:
         """Gradient of sum_m c_m psi_m: (n, d), (n or 1, M) -> (n, d); no Jacobian is formed."""
         linear, products, waves = coefficients.split(self.sizes, 1)
         found = linear - (waves * torch.sin(self._angles(z)) / self._lengths) @ self.frequencies
@@ -103,6 +136,43 @@ class SpaceFeatures(nn.Module):
         products = v[:, self.first] * z[:, self.second] + z[:, self.first] * v[:, self.second]
         waves = -torch.sin(self._angles(z)) * (v @ self.frequencies.T) / self._lengths
         return torch.cat([v, products, waves], 1)
+
+    def carried(self, z: Tensor, v: Tensor, share: Tensor) -> Tensor:
+        """Sums over points of slopes along vectors: (n, d), (n, d), (n,) -> (M,)."""
+        return share @ self.along(z, v)
+
+
+class VelocityFunctions(SpaceFunctions):
+    """Functions that each component of a velocity is made of: one, the coordinates, and sin(k . z + phase).
+
+    Gradients of all :class:`SpaceFeatures` of the same waves are among these velocities.
+    """
+
+    def __init__(self, dimension: int, settings: FeatureSettings, generator: torch.Generator) -> None:
+        super().__init__(dimension, settings, generator)
+        self.sizes = [1, dimension, settings.waves]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Each component has coefficients of its own: (d, M)."""
+        return self.dimension, self.number
+
+    def values(self, z: Tensor) -> Tensor:
+        """(n, d) -> (n, M)."""
+        return torch.cat([torch.ones_like(z[:, :1]), z, torch.sin(self._angles(z))], 1)
+
+    def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
+        """Sums over points of products of two functions, the same in each component: (n, d) -> (M, M)."""
+        values = self.values(z)
+        return (values if share is None else share[:, None] * values).T @ values
+
+    def carried(self, z: Tensor, v: Tensor, share: Tensor) -> Tensor:
+        """Sums over points of products of each component and each function: (n, d), (n, d), (n,) -> (d, M)."""
+        return (share[:, None] * v).T @ self.values(z)
+
+    def field(self, z: Tensor, coefficients: Tensor) -> Tensor:
+        """Velocity, component by component: (n, d), (n or 1, d M) -> (n, d)."""
+        return (coefficients.view(-1, self.dimension, self.number) @ self.values(z)[:, :, None]).squeeze(2)
 
 
 def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
@@ -116,14 +186,12 @@ def legendre(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
     return torch.stack(values[: degree + 1], 1) * norms, 2 * torch.stack(slopes[: degree + 1], 1) * norms
 
 
-class LinearAction(ScaledNetwork, Potential):
-    r"""An action s_t(x) = L^2 (sum_mj theta_mj psi_m((x - c) / L) p_j(u) + sum_j o_j p_j(u)).
+class LinearNetwork(ScaledNetwork):
+    """What is linear in products of functions of space and polynomials of time.
 
-    c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
-    Each interval has coefficients theta and o of its own, or theta is shared and of all intervals as one; o is zero
-    until it is set, and moves no particle.
-    Computes in double precision and answers in that of the points. At an inner knot, the value is the mean of both
-    intervals, from which growth follows; gradients are those of the interval that begins there.
+    Each interval has coefficients theta of its own, or they are shared and of all intervals as one.
+    Computes in double precision and answers in that of the points. At an inner knot, fields are those of the interval
+    that begins there.
 
     Parameters
     ----------
@@ -132,30 +200,30 @@ class LinearAction(ScaledNetwork, Potential):
     """
 
     knots: Tensor
-    offset: Tensor
-    """(K - 1, 1, 3 J) coefficients of a function of time alone."""
 
-    def __init__(self, dimension: int, settings: FeatureSettings, knots: Tensor, generator: torch.Generator) -> None:
-        super().__init__(dimension)
+    def __init__(
+        self, functions: SpaceFunctions, settings: FeatureSettings, knots: Tensor, generator: torch.Generator
+    ) -> None:
+        super().__init__(functions.dimension)
         self.degree = settings.degree_for(len(knots) - 1)
-        self.space_features = SpaceFeatures(dimension, settings, generator)
+        self.space_features = functions
         self.register_buffer("knots", knots.double(), persistent=False)
-        shape = (1 if settings.shared else len(knots) - 1, self.space_features.number, self.degree + 1)
+        shape = (1 if settings.shared else len(knots) - 1, math.prod(functions.shape), self.degree + 1)
         theta = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).cpu()
         self.theta = nn.Parameter(theta / 100)
-        """(K - 1, M, J) coefficients; (1, M, J) of an action that intervals share."""
-        self.register_buffer("offset", torch.zeros(len(knots) - 1, 1, 3 * self.degree + 3, dtype=torch.float64))
+        """(K - 1, M, J) coefficients, or (K - 1, d M, J); (1, M, J) or (1, d M, J) where intervals share them."""
         self._interval: int | None = None
 
-    def interval(self, index: int) -> LinearAction:
-        """The same action, with the coefficients of one interval at all times."""
+    def interval(self, index: int) -> Self:
+        """The same, with the coefficients of one interval at all times."""
         one = copy.copy(self)
         one._interval = index
         return one
 
-    def reversed(self) -> ReversedLinearAction:
-        """The action of the path run backwards, interval by interval too."""
-        return ReversedLinearAction(self)
+    def field(self, time: Tensor, x: Tensor) -> Tensor:
+        """The field that the coefficients make: (n,), (n, d) -> (n, d)."""
+        z, spread = self._scaled(x)
+        return (spread * self.space_features.field(z, self._at(time, self.theta)[0])).to(x.dtype)
 
     def _at(self, time: Tensor, table: Tensor, leading: bool = True) -> tuple[Tensor, Tensor]:
         """What a table of coefficients, (K - 1, M, J), comes to, and its slope in time: (n,) -> (n or 1, M), twice.
@@ -190,6 +258,42 @@ class LinearAction(ScaledNetwork, Potential):
         spread = self.spread.double()
         return (x.double() - self.centre.double()) / spread, spread
 
+
+class LinearField(LinearNetwork):
+    """A vector field, (n,), (n, d) -> (n, d): a velocity, or the score of an energy that is linear in its features."""
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        """The field at (n, d) points."""
+        return self.field(time, x)
+
+    def with_pullback(self, time: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The field and the rows of its Jacobian in x, each (n, d), differentiable in the coefficients."""
+        x = x.detach().requires_grad_()
+        field = self(time, x)
+        rows = [torch.autograd.grad(part.sum(), x, create_graph=True)[0] for part in field.unbind(1)]
+        return field, rows
+
+
+class LinearAction(LinearNetwork, Potential):
+    r"""An action s_t(x) = L^2 (sum_mj theta_mj psi_m((x - c) / L) p_j(u) + sum_j o_j p_j(u)).
+
+    c is the centre of the data and L their spread; p_j are polynomials of the part u of an interval that has passed.
+    o is zero until it is set, and moves no particle. At an inner knot, the value is the mean of both intervals, from
+    which growth follows.
+    """
+
+    space_features: SpaceFeatures
+    offset: Tensor
+    """(K - 1, 1, 3 J) coefficients of a function of time alone."""
+
+    def __init__(self, dimension: int, settings: FeatureSettings, knots: Tensor, generator: torch.Generator) -> None:
+        super().__init__(SpaceFeatures(dimension, settings, generator), settings, knots, generator)
+        self.register_buffer("offset", torch.zeros(len(knots) - 1, 1, 3 * self.degree + 3, dtype=torch.float64))
+
+    def reversed(self) -> ReversedLinearAction:
+        """The action of the path run backwards, interval by interval too."""
+        return ReversedLinearAction(self)
+
     def forward(self, time: Tensor, x: Tensor) -> Tensor:
         """s_t(x): (n,), (n, d) -> (n,)."""
         z, spread = self._scaled(x)
@@ -210,8 +314,7 @@ class LinearAction(ScaledNetwork, Potential):
 
     def space(self, time: Tensor, x: Tensor) -> Tensor:
         """Velocity field grad s_t(x): (n,), (n, d) -> (n, d)."""
-        z, spread = self._scaled(x)
-        return (spread * self.space_features.gradient(z, self._at(time, self.theta)[0])).to(x.dtype)
+        return self.field(time, x)
 
 
 class ReversedLinearAction(ReversedPotential):

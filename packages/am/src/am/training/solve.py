@@ -28,7 +28,7 @@ from am.marginals.snapshots import FULL_PLAN, Pairs, SnapshotPath
 from am.objectives.path import TimeWeight
 from am.objectives.quadratic import Moments, Quadratic, Quadrature, mean_moments
 from am.potentials.features import SolvingSettings
-from am.potentials.linear import LinearAction
+from am.potentials.linear import LinearAction, LinearNetwork, SpaceFeatures
 from am.randomness import generator
 from am.training.checkpoint import read_tensors, write_tensors
 from am.training.devices import Processes, launch
@@ -54,12 +54,14 @@ class Form:
     """lambda of uAM."""
     moving: bool = False
     """Whether b comes from the curves that points lie on, and not from points alone."""
+    still: bool = False
+    """Whether b comes from noise alone: the loss of score matching, with sigma^2 = 2."""
     log_mass: Callable[[Tensor], Tensor] | None = None
     """Logarithm of the whole mass, (n,) -> (n,), where the loss is of it."""
 
 
 def solve(
-    network: LinearAction,
+    network: LinearNetwork,
     marginals: Marginals,
     form: Form,
     settings: SolvingSettings,
@@ -83,7 +85,7 @@ def solve(
     CheckpointError
         What ``state`` holds is corrupt.
     """
-    digest = digest or fingerprint([key, settings, form.sigma, form.growth, form.moving, network, marginals])
+    digest = digest or fingerprint([key, settings, form, network, marginals])
     file, rows = state / "checkpoint.safetensors", state / "training.csv"
     fabric = fabric or launch("cpu")
     with only_run(state, fabric):
@@ -213,7 +215,7 @@ class Averages:
 
     def __init__(
         self,
-        network: LinearAction,
+        network: LinearNetwork,
         marginals: Marginals,
         forms: Sequence[Form],
         settings: SolvingSettings,
@@ -277,20 +279,21 @@ class Averages:
     def _node(self, drawn: Iterator[_Points]) -> tuple[Tensor, ...]:
         """Moments at one time, in their order."""
         features, m = self.features, self.features.number
-        squares, sums = torch.zeros(2, m, m, dtype=torch.float64), torch.zeros(3, m, dtype=torch.float64)
+        squares, sums = torch.zeros(2, m, m, dtype=torch.float64), torch.zeros(2, m, dtype=torch.float64)
+        carried = torch.zeros(features.shape, dtype=torch.float64)
         for z, share, velocity, gain in drawn:
             values = features.values(z)
             squares[0] += features.gram(z, share)
             sums[0] += share @ values
             if self.needs_products:
                 squares[1] += (share[:, None] * values).T @ values
-            if self.needs_laplacians:
+            if self.needs_laplacians and isinstance(features, SpaceFeatures):
                 sums[1] += share @ features.laplacians(z)
             if velocity is not None:
-                sums[2] += share @ features.along(z, velocity)
+                carried += features.carried(z, velocity, share)
             if gain is not None:
-                sums[2] += gain @ values
-        return *squares, *sums
+                carried += gain @ values
+        return *squares, *sums, carried
 
     def _values(self, draw: Callable[[float], Iterator[_Points]], time: float) -> Tensor:
         """Means of the features at an end of an interval, where the loss asks for them: (M,)."""
@@ -343,7 +346,7 @@ def _merged(groups: Sequence[Sequence[Moments]]) -> list[Moments]:
 class Solver:
     """The least coefficients of a network, from means that others of the same features may share."""
 
-    def __init__(self, network: LinearAction, averages: Averages) -> None:
+    def __init__(self, network: LinearNetwork, averages: Averages) -> None:
         self.network, self.averages = network, averages
         self.features, self.spread = averages.features, averages.spread
         self.ridges = averages.settings.ridges
@@ -389,12 +392,14 @@ class Solver:
         return [quadratic.minima([ridge], self.spared)[0] for quadratic in self._forms(moments, form)]
 
     def weights(self, form: Form, moments: Sequence[Moments], found: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The (P,) coefficients of each action by their names in the network.
+        """The coefficients of each interval, or of all, by their names in the network.
 
-        The function of time that makes the mean over q_t what it should be: that of the growth of the whole mass, and
-        zero where the loss sees no function of time alone.
+        An action gets the function of time that makes its mean over q_t what it should be: that of the growth of the
+        whole mass, and zero where the loss sees no function of time alone.
         """
-        theta = torch.stack([theta.view(self.features.number, -1) for theta in found])
+        theta = torch.stack([theta.view(self.network.theta.shape[1:]) for theta in found])
+        if not isinstance(self.network, LinearAction):
+            return {"theta": theta}
         number, offsets = self.network.offset.shape[2], []
         for rule, m, one in zip(self.rules, moments, theta.expand(len(self.rules), -1, -1), strict=True):
             due = _gain(rule, form) / (form.growth * self.spread**2) if form.growth else 0.0
@@ -403,20 +408,19 @@ class Solver:
 
     def _forms(self, moments: Sequence[Moments], form: Form) -> list[Quadratic]:
         """Of each interval, or of all. In units of the network: sigma over L, and lambda times L^2."""
-        still = replace(form, sigma=0.0)
-        key = id(moments), still
+        key = id(moments), replace(form, sigma=0.0)
         if key not in self._known:  # noise changes b alone, in proportion to its square
             forms, noise = [], []
             for rule, m in zip(self.rules, moments, strict=True):
                 growth, gain = form.growth * self.spread**2, _gain(rule, form)
-                forms.append(rule.form(m, form.weight, growth=growth, moving=form.moving, gain=gain))
+                forms.append(rule.form(m, form.weight, growth=growth, moving=form.moving, still=form.still, gain=gain))
                 noise.append(rule.noise(m, form.weight))
             self._known[key] = ([reduce(add, forms)], [reduce(add, noise)]) if self.shared else (forms, noise)
         variance = (form.sigma / self.spread) ** 2
         return [one.with_linear(one.b + variance * noise) for one, noise in zip(*self._known[key], strict=True)]
 
 
-def nodes_of(network: LinearAction, settings: SolvingSettings) -> int:
+def nodes_of(network: LinearNetwork, settings: SolvingSettings) -> int:
     """Nodes of time on each interval."""
     return settings.nodes or 3 * network.degree + 3
 
