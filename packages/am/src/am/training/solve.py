@@ -427,7 +427,9 @@ def nodes_of(network: LinearNetwork, settings: SolvingSettings) -> int:
 
 def _gain(rule: Quadrature, form: Form) -> Tensor | float:
     """Rate at which the whole mass grows at the nodes: (Q,)."""
-    return 0.0 if form.log_mass is None else rule.log_slope(lambda times: form.log_mass(times).exp())
+    if (log_mass := form.log_mass) is None:
+        return 0.0
+    return rule.log_slope(lambda times: log_mass(times).exp())
 
 
 def _splits(marginals: Marginals) -> TypeGuard[SnapshotPath]:
