@@ -8,6 +8,16 @@ import pytest
 
 from .project import ProjectCopy
 
+WORKFLOW = {"dag", "notebooks", "slurm"}
+"""Folders of tests that run the workflow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of these folders train."""
+    for item in items:
+        if item.path.parent.name in WORKFLOW:
+            item.add_marker("trains")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectCopy:

@@ -17,6 +17,8 @@ from am.config import ConfigError
 
 from ..project import ROOT, ProjectCopy
 
+pytestmark = pytest.mark.trains
+
 NAMES = sorted(path.parent.name for path in (ROOT / FOLDER).glob("[!_]*/benchmark.yaml"))
 OPT_IN = {name for name in NAMES if yaml.safe_load((ROOT / FOLDER / name / "benchmark.yaml").read_text()).get("opt_in")}
 every_benchmark = pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,8 @@ from am.testing import (
     method_checks,
 )
 
+pytestmark = pytest.mark.trains
+
 DISTANCES = [kind for kind in get_args(DistanceSettings) if not issubclass(kind, IMAGE_METRICS)]
 """Those of images need images, and are tested where those are."""
 SETTINGS = {"mmd": {"scales": [0.5]}}

@@ -64,6 +64,7 @@ def test_commands_exist(page: Path) -> None:
         assert set(re.findall(r"(?:scale|SCALE)=(\w+)", text)) <= scales
 
 
+@pytest.mark.trains
 def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     page = (ROOT / "packages/am/README.md").read_text()
     example, cells = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -82,6 +83,7 @@ def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.trains
 def test_examples_of_the_readme_run(tmp_path: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(examples) == 2

@@ -13,6 +13,8 @@ import pytest
 from am import plugins
 from am.experiment_files import ExperimentFiles
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import pytest
+
 from ..project import ROOT, ProjectCopy
+
+pytestmark = pytest.mark.trains
 
 
 class Block(NamedTuple):

@@ -9,6 +9,8 @@ import pytest
 
 from ..project import ROOT, ProjectCopy
 
+pytestmark = pytest.mark.trains
+
 STORE = ROOT / "results/expected"
 METRICS = sorted(path.relative_to(ROOT) for path in STORE.glob("*/*/metrics.csv"))
 

@@ -16,6 +16,8 @@ import am
 from am import extras, plugins
 from am.extras import EXTRAS, MissingExtraError, brought_by, explained, folder_of, require, require_packages
 
+pytestmark = pytest.mark.trains
+
 HIDDEN = """
 import sys
 hidden = {hidden}

@@ -30,6 +30,8 @@ from am.io.provenance import (
 )
 from am.steps.explain import as_json, explain, explain_all, summary
 
+pytestmark = pytest.mark.trains
+
 COMMITTED = Path(__file__).parents[3] / "config"
 EXPERIMENTS = list(ExperimentFiles(COMMITTED))
 SCALES = sorted(path.stem for path in (COMMITTED / "scales").glob("*.yaml"))

@@ -17,6 +17,8 @@ import torch
 import am
 from am.training.checkpoint import CheckpointError
 
+pytestmark = pytest.mark.trains
+
 SMALL = {"width": 16, "depth": 2, "iterations": 30}
 
 

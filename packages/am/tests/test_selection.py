@@ -13,6 +13,8 @@ import am
 from am.metrics.energy import energy_distance
 from am.selection import GROUPS, _energies, default_setups
 
+pytestmark = pytest.mark.trains
+
 QUICK: dict[str, Any] = {"waves": 20, "degree": 0, "nodes": 3}
 
 

@@ -17,6 +17,8 @@ from am.io.snapshots import DataError
 from am.io.time_course import TimeCourse
 from am.metrics.energy import energy_distance
 
+pytestmark = pytest.mark.trains
+
 SHIFT = np.array([3.0, -1.5])
 """Per day."""
 DAYS = (2, 3, 7)

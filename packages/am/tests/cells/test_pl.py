@@ -13,6 +13,8 @@ from matplotlib import pyplot as plt
 import am
 from am.config import ConfigError
 
+pytestmark = pytest.mark.trains
+
 SHIFT = np.array([4.0, 0.0])
 
 

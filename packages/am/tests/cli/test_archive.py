@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.trains
+
 VALIDATOR = Path(__file__).with_name("crate_validator.py")
 METADATA = "ro-crate-metadata.json"
 RESULTS = "results/tiny"

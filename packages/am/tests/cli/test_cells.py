@@ -18,6 +18,8 @@ from am.metrics.energy import energy_distance
 
 from ..conftest import Run
 
+pytestmark = pytest.mark.trains
+
 PROJECT: dict[str, dict[str, Any]] = {
     "config": {"scale": "tiny", "experiments": ["cells", "rolled"]},
     "scales/tiny": {"title": "tiny", "seeds": [0]},

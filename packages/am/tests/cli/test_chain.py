@@ -19,6 +19,8 @@ from am.metrics.evaluate import evaluate
 from am.metrics.settings import Energy, Mmd
 from am.training.checkpoint import read_tensors
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture
 def results(chain: Path) -> Path:

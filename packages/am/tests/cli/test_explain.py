@@ -16,6 +16,8 @@ import pytest
 from am.config import merge, read_yaml, write_yaml
 from am.io.provenance import sidecar
 
+pytestmark = pytest.mark.trains
+
 RESULTS = "results/tiny"
 FIGURES = ("iterations.png", "times.png", "losses.png", "histograms.png", "animation.gif")
 SHOWN = [f"figures/{name}" for name in FIGURES]

@@ -26,6 +26,8 @@ from am.methods.am import ActionMatching
 from am.methods.contract import ActionMethod, TrainedMethod
 from am.training.checkpoint import read_tensors
 
+pytestmark = pytest.mark.trains
+
 SHIFT = np.array([3.0, -1.5])
 """Per day."""
 DAYS = (2, 3, 7)

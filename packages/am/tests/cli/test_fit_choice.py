@@ -14,6 +14,8 @@ from anndata import AnnData, read_h5ad
 
 from am.config import read_yaml, write_yaml
 
+pytestmark = pytest.mark.trains
+
 SPEED = {"wt": 2.0, "ko": -1.0}
 """Of the two conditions, in units of the embedding per day, along the first component."""
 SMALL = {

@@ -20,6 +20,8 @@ from am.config import digest, read_yaml, write_yaml
 from am.methods.am import ActionMatching
 from am.steps.fit_folder import STATE
 
+pytestmark = pytest.mark.trains
+
 SMALL = {"potential": {"width": 8, "depth": 2}, "training": {"batch_size": 16, "boundary_batch_size": 16}}
 
 

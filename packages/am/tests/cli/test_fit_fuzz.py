@@ -19,6 +19,8 @@ from scipy import sparse
 from am.config import write_yaml
 from am.io.time_course import EMBEDDINGS
 
+pytestmark = pytest.mark.trains
+
 few = settings(
     deadline=None, max_examples=12, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )

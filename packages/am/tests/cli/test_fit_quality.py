@@ -23,6 +23,8 @@ from am.metrics.energy import energy_distance
 from am.report.figures.trajectories import trajectories
 from am.steps.fit_inputs import read_inputs
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,8 @@ from am.metrics.settings import COLOUR_METRICS
 
 from ..conftest import Run
 
+pytestmark = pytest.mark.trains
+
 CONDITIONED = ("colorization", "superresolution", "inpainting")
 FROM_NOISE = ("generation", "vp_diffusion")
 TASKS = ImageSettings.model_json_schema()["properties"]["task"]["enum"]

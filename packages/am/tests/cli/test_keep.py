@@ -14,6 +14,8 @@ import pytest
 from am.io.provenance import ProvenanceError, file_sha256, sidecar
 from am.report.store import RUN_COLUMNS, environment, read_environments, read_kept
 
+pytestmark = pytest.mark.trains
+
 RESULTS = Path("results/tiny")
 ATOM, STORE = RESULTS / "atom", Path("results/expected/tiny/atom")
 SEED = ATOM / "am/seed0"

@@ -14,6 +14,8 @@ import pytest
 from am.config import merge, read_yaml, write_yaml
 from am.io.provenance import file_sha256, origin, sidecar, write_origin
 
+pytestmark = pytest.mark.trains
+
 RESULTS = Path("results/tiny")
 ATOM = RESULTS / "atom"
 SEED = ATOM / "am/seed0"

@@ -21,6 +21,8 @@ from PIL import Image
 from am.io.provenance import Provenance, collect, origin, sidecar, write_origin, write_provenance
 from am.report.verdicts import Judgement, Verdict, write_verdicts
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[4]
 KEPT = ROOT / "results/expected"
 VALUES = {"AM <b>": 0.3, "rival": -1.5, "other": 20.0}

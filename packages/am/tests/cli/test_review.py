@@ -15,6 +15,8 @@ import pytest
 from am.config import merge, read_yaml, write_yaml
 from am.report.store import read_kept
 
+pytestmark = pytest.mark.trains
+
 METRICS, RUNS = "kept/tiny/atom/metrics.csv", "kept/tiny/atom/runs.csv"
 PUBLISHED = {"method": "am", "metric": "mmd", "confidence": "restated", "source": "a page", "claim": "It works."}
 

@@ -21,6 +21,8 @@ from am.config import merge, read_yaml, write_yaml
 from am.methods.am import ActionMatching
 from am.training.checkpoint import read_tensors
 
+pytestmark = pytest.mark.trains
+
 AM = Path(sys.executable).with_name("am")
 OUTPUTS = ("model.safetensors", "snapshots.safetensors")
 

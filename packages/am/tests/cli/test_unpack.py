@@ -14,6 +14,8 @@ import pytest
 
 from am.config import read_yaml, write_yaml
 
+pytestmark = pytest.mark.trains
+
 RESULTS = "results/tiny"
 ZIP = "data/raw/archive/action-matching-tiny.zip"
 FOLDER = f"{RESULTS}/archive/atom/am/seed1"

@@ -19,6 +19,8 @@ from am.randomness import generator
 from am.runs import build_dataset, build_method
 from am.training.loop import train
 
+pytestmark = pytest.mark.trains
+
 TIMES, POINTS = 21, 2000
 TINY = {"width": 32, "depth": 2, "time_features": 1}
 TRAINING = {"boundary_batch_size": 256, "learning_rate": 1e-2, "ema": 0.995, "snapshots": 0}

@@ -21,6 +21,8 @@ from am.training.loop import train
 from am.training.settings import TrainingSettings
 from am.training.solve import simplest
 
+pytestmark = pytest.mark.trains
+
 PLAIN = {"waves": 0, "ridges": (1e-13,)}
 CLOSED = {
     "am_closed": am.ClosedFormActionMatching,

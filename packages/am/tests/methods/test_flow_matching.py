@@ -21,6 +21,8 @@ from am.runs import DataConfig, Evaluation, build_dataset, build_method, write_s
 from am.steps.prepare import prepare
 from am.training.loop import train
 
+pytestmark = pytest.mark.trains
+
 NAMES = ("icfm", "otcfm", "sbcfm", "sf2m")
 BRIDGES = NAMES[2:]
 KNOTS = (0.0, 0.25, 1.0)

@@ -20,6 +20,8 @@ from am.randomness import generator
 from am.runs import build_method
 from am.training.loop import TrainingError, train
 
+pytestmark = pytest.mark.trains
+
 NAMES = ("wlf_ot", "wlf_sb", "wlf_uot")
 TRAINING = {"batch_size": 256, "boundary_batch_size": 256, "learning_rate": 5e-3, "ema": 0.98, "snapshots": 0}
 SHIFT = torch.tensor([3.0, 0.0])

@@ -23,6 +23,8 @@ from am.runs import build_method
 from am.training.loop import train
 from am.training.stream import Stream
 
+pytestmark = pytest.mark.trains
+
 NAMES = ("trajectorynet", "ot_flow")
 KNOTS = (0.0, 0.4, 1.0)
 CENTRES = torch.tensor([[10.0, 0.0], [12.0, 1.0], [9.0, 2.0]])

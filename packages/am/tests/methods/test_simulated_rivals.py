@@ -21,6 +21,8 @@ from am.randomness import generator
 from am.runs import build_method
 from am.training.loop import train
 
+pytestmark = pytest.mark.trains
+
 NAMES = ("mioflow_like", "neural_sde", "nlsb")
 DIFFUSIONS = NAMES[1:]
 KNOTS = (0.0, 0.25, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from am.marginals.images import Torus
@@ -12,6 +13,8 @@ from am.methods.contract import TrainedMethod
 from am.randomness import generator
 from am.runs import build_dataset, build_method
 from am.training.loop import train
+
+pytestmark = pytest.mark.trains
 
 N = 4000
 IMAGE = 0.6

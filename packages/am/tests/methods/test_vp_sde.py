@@ -94,6 +94,7 @@ def fitted() -> nn.Module:
     return network
 
 
+@pytest.mark.trains
 def test_what_is_learned_gives_data_back() -> None:
     x = method().sample(fitted(), noise(), torch.tensor([0.0, 1.0]), generator("sample")).x[-1]
     torch.testing.assert_close(x.mean(0), MEAN, rtol=0, atol=0.05)

@@ -174,6 +174,7 @@ def test_pure_growth_is_recovered(growth, weight) -> None:
     assert float(slope.abs().max()) > 0.01
 
 
+@pytest.mark.trains
 def test_training_learns_pure_growth_and_weights_reproduce_the_masses() -> None:
     path = growing(distance=2.0, scale=0.3)
     torch.manual_seed(0)

@@ -14,6 +14,8 @@ from am.metrics.energy import energy_distance
 from am.metrics.mmd import mmd_squared
 from am.metrics.transport import wasserstein1, wasserstein2
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[4]
 PAGE = "docs/decisions/intervals.md"
 

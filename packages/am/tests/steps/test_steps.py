@@ -185,6 +185,7 @@ def test_methods_that_learn_from_snapshots_are_given_the_training_points_and_no_
         train(arguments[0], tmp_path / "few.h5ad", model, 1, accelerator="cpu")
 
 
+@pytest.mark.trains
 def test_a_training_imports_neither_a_compiler_nor_what_starts_processes(atom: Path, tmp_path: Path) -> None:
     given = atom / "am/config.yaml", atom / "data.h5ad", tmp_path / "model.safetensors"
     check = (

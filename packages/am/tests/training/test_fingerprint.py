@@ -17,6 +17,8 @@ import torch
 from am.marginals.snapshots import SnapshotPath
 from am.training.fingerprint import fingerprint
 
+pytestmark = pytest.mark.trains
+
 
 def path(shift: float = 0.0, **options: Any) -> SnapshotPath:
     points = [torch.arange(20.0).view(10, 2) + shift * k for k in range(2)]

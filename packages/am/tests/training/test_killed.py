@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.trains
+
 CONFIG = {
     "experiment": "killed",
     "run": "am",

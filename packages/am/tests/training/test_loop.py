@@ -25,6 +25,8 @@ from am.training.checkpoint import CheckpointError, read_tensors, write_tensors
 from am.training.loop import Loss, Trained, TrainingError, train
 from am.training.stream import Stream
 
+pytestmark = pytest.mark.trains
+
 Fit = Callable[..., Trained]
 
 

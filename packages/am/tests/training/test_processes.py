@@ -33,6 +33,8 @@ from am.training.loop import Trained, TrainingError, train
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
 
+pytestmark = pytest.mark.trains
+
 GAUSSIAN = Gaussian(lambda t: torch.stack([2 * t, -t], -1), lambda t: (1 + t)[:, None])
 EAM = EntropicActionMatching(Settings.model_validate({"potential": {"width": 16, "depth": 2}, "sigma": 0.5}))
 SETTINGS = TrainingSettings(
