@@ -96,7 +96,7 @@ def fit(
         str,
         typer.Option(
             help="One of `am methods` that learns from snapshots; auto is Action Matching in closed form, unbalanced "
-            "where --masses are given."
+            "where --masses are given, with settings that held-out cells choose unless some are given."
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, training and sampling.")] = 0,
@@ -204,11 +204,14 @@ def fit(
         settings=settings,
     )
     _use(threads)
+    from am.cells.population import CHOSEN
+    from am.steps.fit import chosen
     from am.steps.fit import fit as step
 
+    inputs = chosen(inputs)
     fitted = step(
         inputs,
-        Path(f"{source_name(file)}_{inputs.method}") if out is None else out,
+        Path(f"{source_name(file)}_{method}") if out is None else out,
         overwrite=overwrite,
         accelerator=accelerator,
         checkpoint_seconds=checkpoint_seconds,
@@ -216,6 +219,8 @@ def fit(
     for sentence in fitted.words:
         typer.echo(sentence)
     typer.echo(fitted.summary)
+    if inputs.choice:
+        typer.echo(f"{CHOSEN}: {inputs.choice['chosen']}")
     copy, *others = fitted.files
     typer.echo(f"wrote {copy} and, beside it, {', '.join(str(path.relative_to(copy.parent)) for path in others)}")
 

@@ -11,6 +11,7 @@ import pytest
 from anndata import AnnData, read_h5ad
 
 import am
+from am.cells.population import Population
 from am.cells.quality import held_out
 from am.config import ConfigError
 from am.io.snapshots import DataError
@@ -41,7 +42,7 @@ def cells() -> AnnData:
 
 @pytest.fixture(scope="module")
 def model(cells: AnnData) -> am.CellModel:
-    return am.fit(cells, "day")
+    return am.fit(cells, "day", method="am_closed")
 
 
 def test_velocities_are_written_in_the_units_of_the_basis_and_the_column(cells: AnnData, model: am.CellModel) -> None:
@@ -89,6 +90,39 @@ def test_the_verdict_is_of_cells_that_were_held_out(cells: AnnData, model: am.Ce
     assert quality["no_dynamics"][0] == pytest.approx(np.mean([energy_distance(*pair) for pair in x]), rel=1e-4)
     assert "as near as two samples of the cells are to each other" in model.verdict
     assert cells.uns["am"]["verdict"] == model.verdict
+
+
+def test_cells_choose_the_setup_and_those_that_judge_a_fit_do_not(
+    cells: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saw, chosen = [], Population.chosen
+
+    def watched(population: Population, seed: int) -> Any:
+        saw.append(population.course.x)
+        return chosen(population, seed)
+
+    monkeypatch.setattr(Population, "chosen", watched)
+    model = am.fit(cells.copy(), "day", held_out=0.5)
+    assert [len(x) for x in saw] == [180, 90, 90]
+    assert not {*map(tuple, saw[1])} & {*map(tuple, saw[2])}  # each fit is judged by the cells that the other saw
+    assert str(model).endswith(f"Chosen by cells that were held out: {model.about['chosen']}")
+    (row,) = (row for row in model.about["tried"] if row.startswith(model.about["chosen"]))
+    assert "distance" in row
+    assert model.about["chosen"].startswith(model.about["method"])
+    assert len(model.about["tried"]) > 1
+
+
+@pytest.mark.parametrize("given", [{"settings": {"features": {"waves": 9}}}, {"coupling": "independent"}])
+def test_what_is_given_is_not_chosen(given: dict[str, Any]) -> None:
+    model = am.fit(translated(30), "day", held_out=0, **given)
+    assert model.about["method"] == "am_closed"
+    assert "tried" not in model.about
+
+
+def test_too_few_cells_choose_nothing_and_the_model_says_so() -> None:
+    model = am.fit(translated(15), "day", held_out=0)
+    assert "chosen" not in model.about
+    assert "too few cells of a time to choose settings by" in model.verdict
 
 
 def test_a_fit_that_moves_no_cell_says_so_first() -> None:
@@ -156,7 +190,7 @@ def test_what_the_command_leaves_is_loaded(tmp_path: Path, method: str) -> None:
 def test_the_command_predicts_cells_of_another_file(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     command: Any = request.getfixturevalue("am")
     translated(20).write_h5ad(tmp_path / "my.h5ad")
-    am.fit(str(tmp_path / "my.h5ad"), "day", held_out=0).save(tmp_path / "fit")
+    am.fit(str(tmp_path / "my.h5ad"), "day", method="am_closed", held_out=0).save(tmp_path / "fit")
     fresh = translated(15, seed=3)
     fresh.obs["am_growth"] = 1.0  # of another fit
     fresh.write_h5ad(tmp_path / "fresh.h5ad")

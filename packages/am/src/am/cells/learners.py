@@ -28,6 +28,19 @@ _OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced", "uam_closed": "unbala
 """Of methods that explain growth: a plan that moves all mass leaves none to explain."""
 
 
+def is_chosen(
+    method: str, settings: Mapping[str, Any] | None, coupling: Coupling | None, relaxation: float | None
+) -> bool:
+    """Whether cells choose the setup: nothing of it is given.
+
+    Examples
+    --------
+    >>> is_chosen("auto", None, None, None), is_chosen("auto", {"features": {"waves": 50}}, None, None)
+    (True, False)
+    """
+    return method == AUTO and not settings and coupling is None and relaxation is None
+
+
 def named(method: str, masses: Masses) -> str:
     """The name of a method, ``auto`` replaced.
 

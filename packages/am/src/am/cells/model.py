@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from am.cells.learners import AUTO, joined, learner, named
-from am.cells.population import Dynamics, Population, is_turned, judged, measured, tell
+from am.cells.learners import AUTO, is_chosen, joined, learner, named
+from am.cells.population import CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
 from am.dynamics.weighted import self_normalised
@@ -100,7 +100,8 @@ class CellModel:
         """Verdict and table, for people."""
         if not self.intervals:
             return repr(self)
-        return f"{self.verdict}\n{summary({None: self.intervals}, str(self.about['basis']))}"
+        chosen = f"\n{CHOSEN}: {self.about['chosen']}" if "chosen" in self.about else ""
+        return f"{self.verdict}\n{summary({None: self.intervals}, str(self.about['basis']))}{chosen}"
 
     def predict(self, cells: Cells, from_time: Time, to_time: Time | Sequence[Time], seed: int = 0) -> Future:
         """Push cells, which it need not have seen, from a time to a later or an earlier one, or to several.
@@ -296,7 +297,9 @@ def fit(
         Key of ``obsm``: principal components, an embedding of scVI, and the like.
     method
         ``auto`` is Action Matching in closed form, unbalanced where masses are given; or the name of a method that
-        learns from snapshots.
+        learns from snapshots. Unless settings or a coupling are given, ``auto`` chooses form, noise, lambda and
+        features by :func:`am.choose`. Cells that the quality is measured on choose nothing for the fit that they
+        judge.
     dimensions
         Leading components of the basis to use; all when None.
     masses
@@ -347,14 +350,22 @@ def fit(
         log.warning(
             "all cells are fitted as one population, whatever their '%s'; fit each apart if they differ", column
         )
-    key = f"fit/{name}/{seed}"
-    population = Population.of(course, learned, key, masses, joining, cost)
+    population = Population.of(course, learned, f"fit/{name}/{seed}", masses, joining, cost)
     if (warning := population.units.warning(course)) is not None:
         log.warning("%s: %s", called(source), warning)
     replicates = None if replicate_key is None else read_columns(source, [replicate_key])[replicate_key].tolist()
     fabric = launch(device)
+    choice = None
+    choosing = seed if is_chosen(method, settings, coupling, relaxation) else None
+    if choosing is not None:
+        population, choice = population.chosen(choosing)
+    if choice is not None:
+        name, learned = choice.setup.method, population.learner
+        joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
     with _state(state) as folder:
-        found = measured(population, held_out, replicates, lambda part, name: part.learn(fabric, folder / name))
+        found = measured(
+            population, held_out, replicates, lambda part, name: part.learn(fabric, folder / name), choosing
+        )
         dynamics = population.learn(fabric, folder / "all")
         with arithmetic():
             told = tell(population, dynamics)
@@ -371,11 +382,14 @@ def fit(
         "masses": masses if isinstance(masses, str) else list(masses),
         "coupling": joining,
         "relaxation": cost,
+        **told_of(choice),
     }
     about = {word: value for word, value in about.items() if value is not None}
-    notes = too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)
+    notes = [too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)]
+    if choosing is not None and choice is None:
+        notes.append("there are too few cells of a time to choose settings by; the default ones are used")
     words = {word: number for number, of_column in times.words.items() for word in of_column}
-    model = CellModel(about, learned, population.units, dynamics, words, found, [notes] if notes else [])
+    model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if not isinstance(source, Path):
         for column, values in told.obs.items():
             source.obs[column] = values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from am.cells.quality import Interval, Weights, averaged, held_out, intervals
+from am.cells.quality import Interval, Weights, averaged, held_out, intervals, some
+from am.config import ConfigError
 from am.config import digest as digest_of
 from am.dynamics.weighted import self_normalised
 from am.io.time_course import Floats, Points, TimeCourse
@@ -20,6 +21,7 @@ from am.marginals.units import Units
 from am.methods.contract import ActionMethod, Prediction, TrainedMethod
 from am.metrics.fields import cosines
 from am.randomness import derive_seed, generator
+from am.selection import FOLDS, GROUPS, Choice, choose
 from am.training.arithmetic import arithmetic
 from am.training.loop import Trained
 
@@ -33,6 +35,8 @@ CHUNK = 20_000
 """Particles that are moved at once: a million at a time would need memory that a workstation does not have."""
 ENOUGH = 100
 """Held-out cells of each time, with which one more fit would make no difference that counts."""
+CHOOSING = 500
+"""Cells of each time that choose a setup; more would cost seconds and hardly change the choice."""
 _STEP = 0.01
 """Of t, over which velocities are measured of methods that do not tell them as a field."""
 _REPEATS = 64
@@ -78,6 +82,27 @@ class Population:
         )
         return cls(course, learner, units, path, key)
 
+    def chosen(self, seed: int) -> tuple[Population, Choice | None]:
+        """The same cells with the setup of :func:`am.choose`; as it is, and None, where they are too few to choose.
+
+        The key then names the method that was chosen.
+        """
+        points = [some(x, CHOOSING, f"choose/{seed}/{k}") for k, x in enumerate(self.path.points)]
+        folds = min(FOLDS, min(map(len, points)) // GROUPS)
+        if folds < 2:
+            return self, None
+        try:
+            choice = choose(points, self.path.times.tolist(), masses=self.path.masses, folds=folds, seed=seed)
+        except ConfigError:  # no setup can be followed
+            return self, None
+        setup = choice.setup
+        learner = setup.model().method
+        assert isinstance(learner, TrainedMethod)  # noqa: S101  (for type checkers: it was fitted)
+        path = SnapshotPath(self.path.points, self.path.times.tolist(), masses=self.path.masses, **setup.path)
+        kind, _, rest = self.key.partition("/")
+        key = f"{kind}/{setup.method}/{rest.partition('/')[2]}"
+        return replace(self, learner=learner, path=path, key=key), choice
+
     def learn(self, fabric: Processes, state: Path, digest: str = "", checkpoint_seconds: float = 30.0) -> Dynamics:
         """Train, or go on with what was killed.
 
@@ -101,6 +126,14 @@ class Population:
         else:  # learned from the course run backwards
             backward, models["_backward"] = train(_backwards(self.path), f"{self.key}/backward")
         return Dynamics(self.learner, network, backward, self.key, fabric.device, models)
+
+
+CHOSEN = "Chosen by cells that were held out"
+
+
+def told_of(choice: Choice | None) -> dict[str, Any]:
+    """What was chosen, and what was tried, for settings; nothing where nothing was chosen."""
+    return {} if choice is None else {"chosen": str(choice.setup), "tried": [str(row) for row in choice.tried]}
 
 
 def is_turned(learner: TrainedMethod[Any]) -> bool:
@@ -240,6 +273,7 @@ def measured(
     share: float,
     replicates: Sequence[Any] | None,
     learn: Callable[[Population, str], Dynamics],
+    choosing: int | None = None,
 ) -> list[Interval]:
     """How good a fit is, by others to fewer cells, which push the others; nothing where ``share`` is 0.
 
@@ -252,6 +286,8 @@ def measured(
         Of the cells of each time that are held out: see :func:`am.cells.quality.held_out`.
     learn
         Of a population, with a name for the state of its training.
+    choosing
+        Seed with which each of these fits chooses its setup anew, among the cells that it sees; None where it is given.
 
     Raises
     ------
@@ -273,6 +309,8 @@ def measured(
             path.coupling,
             path.relaxation,
         )
+        if choosing is not None:
+            part, _ = part.chosen(choosing)
         found.append(judged(part, learn(part, name), course.some(out & ~population.units.stray), len(folds)))
     return averaged(found) if found else []
 

@@ -220,7 +220,7 @@ def intervals(
     folds
         Over which distances will be averaged, so that the floor is that of such means.
     """
-    shown = [_some(x, CELLS, f"{key}/{k}") for k, x in enumerate(points)]
+    shown = [some(x, CELLS, f"{key}/{k}") for k, x in enumerate(points)]
     last = len(shown) - 1
     return [
         _interval(push, shown, knots, times, scale, f"{key}/{j}", device, trained, (j, k), folds)
@@ -258,7 +258,7 @@ def _interval(
     if trained is None:
         return found
     low, high = _gained(x, end, y, log_weight)
-    cells = _some(trained.points[k], CELLS, f"{key}/trained")
+    cells = some(trained.points[k], CELLS, f"{key}/trained")
     far = torch.quantile(nearest(y, cells), _OUTSIDE)
     return replace(
         found,
@@ -386,7 +386,8 @@ def table(found: Sequence[Interval]) -> dict[str, list[Any]]:
     return columns
 
 
-def _some(x: Tensor, most: int, key: str) -> Tensor:
+def some(x: Tensor, most: int, key: str) -> Tensor:
+    """Of (n, d) cells at most so many, drawn by the key."""
     if len(x) <= most:
         return x
     return x[torch.randperm(len(x), generator=generator(key, "cells"))[:most].sort().values]

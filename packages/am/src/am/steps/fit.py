@@ -7,14 +7,14 @@ import logging
 import shutil
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell
+from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
 from am.dynamics.trajectory import DynamicsError
@@ -63,6 +63,35 @@ class Fitted:
     """Sentences on what not to trust, the gravest first."""
     summary: str
     """Table of quality, for people."""
+
+
+def chosen(inputs: Inputs) -> Inputs:
+    """The same with the setup that cells choose, where nothing of it is given; the largest group chooses for all.
+
+    Where they are too few to choose, a warning says so.
+    """
+    if not inputs.choosing:
+        return inputs
+    largest = max(inputs.parts, key=lambda part: len(part.course.x))
+    population, choice = _population(largest, inputs).chosen(inputs.seed)
+    if choice is None:
+        log.warning(
+            "%s: there are too few cells to choose settings by; those of '%s' are used", inputs.source, inputs.method
+        )
+        return inputs
+    return replace(
+        inputs,
+        learner=population.learner,
+        method=choice.setup.method,
+        coupling=population.path.coupling,
+        relaxation=choice.setup.path.get("relaxation"),
+        choice=told_of(choice),
+    )
+
+
+def _population(part: Part, inputs: Inputs) -> Population:
+    key = f"fit/{inputs.method}/{inputs.seed}"
+    return Population.of(part.course, inputs.learner, key, inputs.masses, inputs.coupling, inputs.relaxation)
 
 
 def fit(
@@ -219,11 +248,12 @@ class _Run:
     """(n,) values that are held out as wholes."""
     digest: str
     """Of all that weights depend on."""
+    choosing: int | None
+    """Seed with which each fold chooses its setup; None where it is given."""
 
     @classmethod
     def of(cls, part: Part, inputs: Inputs, out: Path, code: str) -> _Run:
-        about, key = inputs.about(part), f"fit/{inputs.method}/{inputs.seed}"
-        population = Population.of(part.course, inputs.learner, key, inputs.masses, inputs.coupling, inputs.relaxation)
+        about, population = inputs.about(part), _population(part, inputs)
         if (warning := population.units.warning(part.course)) is not None:
             log.warning("%s: %s", inputs.source, warning)
         replicates = None
@@ -232,7 +262,8 @@ class _Run:
             replicates = (column if part.rows is None else column[part.rows]).tolist()
         trained_by = {**about, "settings": inputs.learner.settings.model_dump(mode="json", exclude={"sampling"})}
         state = digest([trained_by, code, inputs.sha256])
-        return cls(part, out / part.folder, about, population, inputs.held_out, replicates, state)
+        choosing = inputs.seed if inputs.choosing else None
+        return cls(part, out / part.folder, about, population, inputs.held_out, replicates, state, choosing)
 
     @property
     def targets(self) -> set[Path]:
@@ -257,7 +288,7 @@ class _Run:
         def learn(population: Population, folder: str) -> Dynamics:
             return population.learn(fabric, state / self.digest[:16] / folder, self.digest, checkpoint_seconds)
 
-        quality = measured(self.population, self.held_out, self.replicates, learn)
+        quality = measured(self.population, self.held_out, self.replicates, learn, self.choosing)
         dynamics = learn(self.population, "all")
         begun = clock.monotonic()
         with arithmetic():

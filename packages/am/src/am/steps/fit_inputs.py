@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from am.cells.learners import joined, learner, named
+from am.cells.learners import is_chosen, joined, learner, named
 from am.config import ConfigError, read_yaml
 from am.io.choice import Rows, choose, groups, populations
 from am.io.provenance import file_sha256
@@ -61,6 +61,10 @@ class Inputs:
     parts: Sequence[Part]
     hint: str | None
     """A sentence on populations that are fitted as one, or on cells that are in no group."""
+    choosing: bool = False
+    """Whether cells choose the setup."""
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    """What they chose, from what."""
 
     @property
     def name(self) -> str:
@@ -91,6 +95,7 @@ class Inputs:
             "held_out": self.held_out,
             "replicate_key": self.replicate_key,
             "where": [f"{column}={values}" for column, values in where.items()],
+            **self.choice,
         }
         if part is None and self.group_key is not None:
             told |= {"group_key": self.group_key, "groups": {part.name: part.folder for part in self.parts}}
@@ -149,7 +154,7 @@ def read_inputs(
         The cells do not make a time course, or none is chosen.
     """
     own = {} if settings is None else read_yaml(settings)
-    method = named(method, masses)
+    asked, method = method, named(method, masses)
     learned = learner(method, own, masses, iterations, str(settings or "settings"))
     joining, cost = joined(method, learned, coupling, relaxation)
     conditions = _conditions(where)
@@ -204,6 +209,7 @@ def read_inputs(
         group_key,
         parts,
         hint,
+        choosing=iterations is None and is_chosen(asked, own, coupling, relaxation),
     )
 
 
