@@ -97,24 +97,25 @@ class SpaceFeatures(SpaceFunctions):
     def _directions(self) -> Tensor:
         return self.frequencies / self._lengths[:, None]
 
-    def _polynomial_jacobian(self, z: Tensor) -> Tensor:
-        """Gradients of all features but waves: (n, d) -> (n, d, M - waves)."""
-        n, d = z.shape
-        linear = torch.eye(d, dtype=z.dtype, device=z.device).expand(n, d, d)
-        products = z.new_zeros(n, d, len(self.first))
-        feature = torch.arange(len(self.first), device=z.device)
-        products[:, self.first, feature] += z[:, self.second]
-        products[:, self.second, feature] += z[:, self.first]
-        return torch.cat([linear, products], 2)
-
     def gram(self, z: Tensor, share: Tensor | None = None) -> Tensor:
-        """Sums over points of products of gradients: (n, d) -> (M, M); gradients of waves are never formed."""
+        """Sums over points of products of gradients: (n, d) -> (M, M); no gradient is formed.
+
+        Gradients of coordinates and products are linear in (1, z). So second moments of these and of the sines of waves
+        tell all. ``share`` is (n,), what each point counts; one where it is left out.
+        """
         root = z.new_ones(len(z), 1) if share is None else share.sqrt()[:, None]
-        sines, directions = root * torch.sin(self._angles(z)), self._directions
-        others = root[:, None] * self._polynomial_jacobian(z)
-        square = torch.einsum("ndk,ndl->kl", others, others)
-        mixed = -torch.einsum("dkm,md->km", (others.flatten(1).T @ sines).view(*others.shape[1:], -1), directions)
-        waves = (directions @ directions.T) * (sines.T @ sines)
+        sines, points = root * torch.sin(self._angles(z)), root * torch.nn.functional.pad(z, (1, 0), value=1.0)
+        directions = torch.nn.functional.pad(self._directions, (1, 0))
+        one = torch.arange(self.dimension, device=z.device) + 1  # a coordinate is its product with the constant one
+        left, right = torch.cat([torch.zeros_like(one), self.first + 1]), torch.cat([one, self.second + 1])
+        moments, of_waves = points.T @ points, points.T @ sines
+        square, mixed = z.new_zeros(len(left), len(left)), z.new_zeros(len(left), sines.shape[1])
+        for along, value in ((left, right), (right, left)):  # d (ab) = b da + a db
+            mixed -= directions.T[along] * of_waves[value]
+            for other_along, other_value in ((left, right), (right, left)):
+                same = (along[:, None] == other_along) & (along > 0)[:, None]
+                square += same * moments[value][:, other_value]
+        waves = (self._directions @ self._directions.T) * (sines.T @ sines)
         return torch.cat([torch.cat([square, mixed], 1), torch.cat([mixed.T, waves], 1)])
 
     def laplacians(self, z: Tensor) -> Tensor:
