@@ -197,6 +197,6 @@ def test_schemas_for_editors_are_a_file_for_each_kind_of_configuration_file(am: 
     assert am("schema", "--out", tmp_path / "all.json", "--editors", tmp_path / "schema").code == 0
     everything = json.loads((tmp_path / "all.json").read_text())
     files = sorted((tmp_path / "schema").iterdir())
-    assert [file.stem for file in files] == ["benchmark", "config", "experiment", "scale"]
+    assert [file.stem for file in files] == ["benchmark", "claims", "config", "experiment", "scale"]
     assert all(json.loads(file.read_text()) == everything[file.stem] for file in files)
     assert am("schema").sentence == "nothing says where to write: give --out, --editors, or both"
