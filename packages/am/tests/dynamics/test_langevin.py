@@ -112,3 +112,23 @@ def test_errors_are_clear() -> None:
             LangevinSettings(time_steps=500, step_size=30.0),
             generator(),
         )
+
+
+def test_many_particles_are_asked_about_in_parts_and_counted_once() -> None:
+    """Parts change neither the positions nor the count of evaluations, which is over all particles."""
+    parts = []
+
+    def watched(time: Tensor, x: Tensor) -> Tensor:
+        parts.append(len(x))
+        assert time.shape == (len(x),)
+        return -x
+
+    settings = LangevinSettings(time_steps=2, langevin_steps=3, step_size=0.1)
+    start = torch.randn(2300, 2, generator=generator(1), dtype=torch.float64)
+    path = anneal(watched, start, TIMES, settings, generator())
+    assert path.nfe == 6
+    assert max(parts) <= 1000 < sum(parts) == 6 * 2300
+    x, noise = start, generator()
+    for _ in range(6):
+        x = 0.95 * x + math.sqrt(0.1) * torch.randn(x.shape, generator=noise, dtype=x.dtype)
+    torch.testing.assert_close(path.x[-1], x)
