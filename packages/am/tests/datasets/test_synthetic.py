@@ -127,9 +127,9 @@ def test_masses_are_those_of_the_populations() -> None:
     torch.testing.assert_close(path.log_mass(time).exp(), (3 * torch.exp(-0.5 * time) + torch.exp(1.5 * time)) / 4)
 
 
-@pytest.mark.parametrize("name", ["growing_mixture", "gene_network"])
-def test_the_rate_of_growth_is_the_relative_one_and_that_of_the_mass(name: str) -> None:
-    path = dataset(name).truth()
+@pytest.mark.parametrize(("name", "settings"), [("growing_mixture", {}), ("gene_network", {"particles": 4000})])
+def test_the_rate_of_growth_is_the_relative_one_and_that_of_the_mass(name: str, settings: dict[str, int]) -> None:
+    path = dataset(name, **settings).truth()
     time = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64).repeat_interleave(50)
     x = path.sample(time, generator("points"))
     step = 0.005  # the simulation's
@@ -169,7 +169,7 @@ def test_cells_of_the_network_rest_or_go_where_they_multiply() -> None:
     """In balance, A makes what decays: (a^2 + b) / (1 + a^2 + b) = decay * a, by a root finder, and B the same."""
     basal, decay = 0.05, 0.25
     high = optimize.brentq(lambda a: (a**2 + basal) / (1 + a**2 + basal) - decay * a, 1, 10)
-    path = dataset("gene_network", duration=60.0).truth()
+    path = dataset("gene_network", duration=60.0, particles=5000).truth()
     x = path.sample(torch.ones(5000), generator("draw"))
     mostly_a = x[:, 0] > x[:, 1]
     for gene, cells in ((0, x[mostly_a]), (1, x[~mostly_a])):

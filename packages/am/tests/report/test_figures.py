@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -239,32 +241,34 @@ def texts(figure: Figure) -> dict[str, Bbox]:
 LONG = "Langevin dynamics on the true score, conditional"
 
 
-def figures_with_long_titles() -> dict[str, Figure]:
-    uneven = (0.0, 5.0, 15.0, 60.0, 1440.0, 10080.0)
+def histograms_with_long_titles(times: Sequence[float], d: int) -> Figure:
+    models = [(LONG, cloud(times=times, d=d))] * 2
+    return histograms(cloud(times=times, d=d), models, times, ["Kdm2b gene"] * d, "counts")
+
+
+def trajectories_at_uneven_times(count: int) -> Figure:
     course = (np.linspace(0, 10080, 9), np.cumsum(np.ones((9, 20, 2)), 0))
-    found = {
-        f"{len(times)} times of {d}": histograms(
-            cloud(times=times, d=d), [(LONG, cloud(times=times, d=d))] * 2, times, ["Kdm2b gene"] * d, "counts"
-        )
+    truth = cloud(times=(0.0, 5.0, 15.0, 60.0, 1440.0, 10080.0), d=2)
+    weights = np.ones(20) if count == 1 else None
+    return trajectories(truth, [("uAM, closed form", [course])] * count, ["pca 1", "pca 2"], "counts", "day", weights)
+
+
+ROWS = [(LONG, np.zeros((8, 3 * 16))), ("truth", np.zeros((8, 3 * 16)))]
+FIGURES: dict[str, Callable[[], Figure]] = {
+    **{
+        f"{len(times)} times of {d}": partial(histograms_with_long_titles, times, d)
         for times in ((0.2,), (0.2, 1.0), TIMES)
         for d in (2, 3)
-    }
-    for count in (1, 4):
-        models = [("uAM, closed form", [course])] * count
-        weights = np.ones(20) if count == 1 else None
-        found[f"{count} of paths"] = trajectories(
-            cloud(times=uneven, d=2), models, ["pca 1", "pca 2"], "counts", "day", weights
-        )
-    rows = [(LONG, np.zeros((8, 3 * 16))), ("truth", np.zeros((8, 3 * 16)))]
-    return found | {"rows": image_rows(rows, (3, 4, 4), ["t = 0.1"] * 8), "grid": grid(rows, (3, 4, 4))}
-
-
-FIGURES = figures_with_long_titles()
+    },
+    **{f"{count} of paths": partial(trajectories_at_uneven_times, count) for count in (1, 4)},
+    "rows": lambda: image_rows(ROWS, (3, 4, 4), ["t = 0.1"] * 8),
+    "grid": lambda: grid(ROWS, (3, 4, 4)),
+}
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_that_is_written_is_cut_off_or_runs_into_other_words(name: str) -> None:
-    figure = FIGURES[name]
+    figure = FIGURES[name]()
     found, page = texts(figure), figure.bbox
     for words, place in found.items():
         assert page.x0 - 1 <= place.x0, words
