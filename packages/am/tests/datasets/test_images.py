@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import pickle
 import tarfile
@@ -21,7 +22,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from am.config import ConfigError
 from am.datasets.images import ImageDataset, Images, ImageSettings
 from am.datasets.natural_patches import PHOTOGRAPHS
-from am.io.cifar import FOLDER, TEST, TRAIN, read_cifar10
+from am.io.cifar import FOLDER, MD5, TEST, TRAIN, read_batches, read_cifar10
 from am.io.raw import find_raw
 from am.io.registry import find_file
 from am.io.snapshots import DataError, read_snapshots
@@ -216,6 +217,49 @@ def test_it_is_found_in_a_local_folder_and_split_as_published(tmp_path: Path, mo
     np.testing.assert_array_equal(judging, batch(TEST[0])[b"data"])
     published = dataset("cifar10", dequantise=False, judged_by="train")
     np.testing.assert_array_equal(levels(published.test_points(1.0, BATCH, 0, "key"), 256), batch(TRAIN[0])[b"data"])
+
+
+@pytest.fixture
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Binary batches of a few images, which count as the published ones; the test images are not at hand."""
+    for name in TRAIN:
+        content = batch(name)
+        rows = np.column_stack([np.array(content[b"labels"], np.uint8), content[b"data"]])
+        (tmp_path / f"{name}.bin").write_bytes(rows.tobytes())
+        md5 = hashlib.md5(rows.tobytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setitem(MD5, f"{name}.bin", md5)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_training_images_alone_are_enough_where_they_judge(batches: Path) -> None:
+    data = dataset("cifar10", dequantise=False, judged_by="train")
+    assert data.files == ()  # nothing is fetched
+    assert [path.name for path in data.sources()] == [f"{name}.bin" for name in TRAIN]
+    np.testing.assert_array_equal(levels(data.images("train"), 256)[:BATCH], batch(TRAIN[0])[b"data"])
+    np.testing.assert_array_equal(levels(data.test_points(1.0, BATCH, 0, "key"), 256), batch(TRAIN[0])[b"data"])
+    labelled = data.labelled_images()
+    assert labelled is not None
+    np.testing.assert_array_equal(labelled[1][-BATCH:], batch(TRAIN[-1])[b"labels"])
+    with pytest.raises(DataError, match="likelihoods of 1 test images asked for, there are 0"):
+        data.dequantised(1, torch.Generator())
+    with pytest.raises(DataError, match=r"no test_batch.bin, whose images judge; with 'judged_by: train'"):
+        dataset("cifar10").images("train")
+
+
+def test_a_batch_that_is_not_the_published_one_or_is_missing_is_refused(batches: Path) -> None:
+    (batches / "data_batch_3.bin").unlink()
+    with pytest.raises(DataError, match=r"data_batch_3.bin: cannot be read \(no such file"):
+        read_batches(batches)
+    (batches / "data_batch_2.bin").write_bytes(b"1" * 3073)
+    with pytest.raises(DataError, match=r"data_batch_2.bin: not the published batch: its md5 is [0-9a-f]{32}, exp"):
+        read_batches(batches)
+
+
+def test_the_archive_comes_before_batches_of_its_folder(batches: Path) -> None:
+    archive = pack(batches)
+    assert dataset("cifar10").sources() == (archive,)
 
 
 class Trap:

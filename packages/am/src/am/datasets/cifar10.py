@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,8 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from am.datasets.images import ImageDataset, Images, ImageSettings
-from am.io.cifar import SHAPE, read_cifar10
-from am.io.raw import find_raw
+from am.io.cifar import MD5, SHAPE, read_batches, read_cifar10
+from am.io.raw import RAW, find_raw, local_folders
+from am.io.snapshots import DataError
+
+SOURCE, ARCHIVE = "cifar10", "cifar-10-python.tar.gz"
 
 
 class Settings(ImageSettings):
@@ -24,17 +29,55 @@ class Settings(ImageSettings):
 
 
 class Cifar10(ImageDataset):
-    """The images in their published split."""
+    """The images in their published split: of the archive for Python, or of a folder of binary batches.
+
+    A folder need not hold the test images, where none are asked for.
+    """
 
     settings_type = Settings
     settings: Settings
     image_shape = SHAPE
-    files = (("cifar10", "cifar-10-python.tar.gz"),)
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:  # type: ignore[override]
+        """The archive, unless there are batches."""
+        return () if self._batches else ((SOURCE, ARCHIVE),)
+
+    def sources(self) -> tuple[Path, ...]:
+        """The archive, or the batches."""
+        return self._batches or super().sources()
 
     def read(self) -> Images:
-        """The archive."""
-        pixels, label, learned = read_cifar10(find_raw(*self.files[0]))
+        """All images that are at hand.
+
+        Raises
+        ------
+        DataError
+            There are none, no test images although they judge, or something else.
+        """
+        batches = self._batches
+        pixels, label, learned = read_batches(batches[0].parent) if batches else read_cifar10(find_raw(SOURCE, ARCHIVE))
+        if learned == len(pixels) and self.settings.judged_by == "test":
+            raise DataError(
+                f"{batches[0].parent}: there is no test_batch.bin, whose images judge; "
+                "with 'judged_by: train' training images do, as in published distances"
+            )
         return Images(pixels, np.arange(len(pixels)) < learned, label)
+
+    @property
+    def _batches(self) -> tuple[Path, ...]:
+        """Binary batches in the first folder that holds the first of them; all of a folder are read, or none."""
+        if (RAW / SOURCE / ARCHIVE).is_file():
+            return ()
+        for folder in (RAW / SOURCE, *local_folders(SOURCE)):
+            if (folder / next(iter(MD5))).is_file() and not (folder / ARCHIVE).is_file():
+                return tuple(folder / name for name in MD5 if name.startswith("data") or (folder / name).is_file())
+        return ()
+
+    @cached_property
+    def _images(self) -> Images:
+        """Test images may be missing where none judge."""
+        return self.read() if self.settings.judged_by == "train" else super()._images
 
     @property
     def judging(self) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""The archive of CIFAR-10, read without running what its pickles might say."""
+"""CIFAR-10: the archive for Python, read without running what its pickles might say, or a folder of binary batches."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import tarfile
 import zlib
@@ -17,6 +18,15 @@ FOLDER = "cifar-10-batches-py"
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = ("test_batch",)
 SHAPE = (3, 32, 32)
+MD5 = {
+    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+    "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
+}
+"""Of the published binary batches, those for training first."""
 
 _ALLOWED = {
     ("numpy", "ndarray"),
@@ -50,6 +60,33 @@ def read_cifar10(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], i
         raise DataError(f"{archive}: not a whole archive of CIFAR-10 ({error}); delete it to fetch it again") from None
     pixels, label = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return pixels, label, sum(len(part) for part, _ in batches[: len(TRAIN)])
+
+
+def read_batches(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    """The same of a folder of binary batches: ``data_batch_1.bin`` to ``5``, and ``test_batch.bin`` where it is there.
+
+    A record is the class in one byte, and the image in 3,072.
+
+    Raises
+    ------
+    DataError
+        A batch is missing, or not the published one by its MD5.
+    """
+    records = []
+    for name, expected in MD5.items():
+        path = folder / name
+        if name.startswith("test") and not path.is_file():
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({(error.strerror or '').lower()})") from None
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != expected:
+            raise DataError(f"{path}: not the published batch: its md5 is {found}, expected {expected}")
+        records.append(np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(SHAPE))))
+    whole = np.concatenate(records)
+    return whole[:, 1:].reshape(-1, *SHAPE), whole[:, 0].astype(np.int64), sum(map(len, records[: len(TRAIN)]))
 
 
 def _batch(tar: tarfile.TarFile, name: str, archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
