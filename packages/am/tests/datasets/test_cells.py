@@ -368,3 +368,55 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, cells: Floats, arra
     np.savez(tmp_path / "cells.npz", **{"X": cells, "ts": STEPS, **arrays})
     with pytest.raises(DataError, match=expected):
         read_embryoid(tmp_path / "cells.npz")
+
+
+# -- CITE of LightSB -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[int, NDArray[np.float32]]:
+    """Cells of four days, as files in a folder of AM_DATA."""
+    rng = np.random.default_rng(3)
+    found = {day: (rng.normal(size=(40 + day, 50)) * 7 + 10 * day).astype(np.float32) for day in (2, 3, 4, 7)}
+    for day, x in found.items():
+        np.save(tmp_path / f"full_cite_pcas_50_day_{day}.npy", x)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    return found
+
+
+def rows(x: Any) -> set[tuple[float, ...]]:
+    return {*map(tuple, x.tolist())}
+
+
+@pytest.mark.parametrize(("of", "middle", "time"), [("2 3 4", 3, 0.5), ("3 4 7", 4, 0.25)])
+def test_a_day_between_two_others_is_never_learned_from(
+    days: dict[int, NDArray[np.float32]], of: str, middle: int, time: float
+) -> None:
+    data = build_dataset({"name": "cite_lightsb", "days": of, "judging": 30, "learning": 20}, "here")
+    learned = list(data.training_points(5, 1000, "key"))
+    assert [t for t, _ in learned] == [0, 1]
+    for (_, x), day in zip(learned, of.split()[::2], strict=True):  # in the units of the files
+        assert len(x) == 20
+        assert rows(x) <= rows(days[int(day)])
+    judging = data.test_points(time, 30, 0, "key")
+    assert rows(judging) <= rows(days[middle])
+    truth = data.truth().sample(torch.full((10,), time), torch.Generator().manual_seed(0))
+    assert rows(truth) <= rows(days[middle])
+    assert not rows(truth) & rows(judging)
+
+
+def test_files_of_cite_that_are_not_as_published_are_refused(
+    days: dict[int, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="43 cells at time 0: 43 that judge leave no truth"):
+        build_dataset({"name": "cite_lightsb", "days": "3 4 7", "judging": 43}, "here").truth()
+    file = tmp_path / "full_cite_pcas_50_day_3.npy"
+    np.save(file, days[3][:, :9])
+    with pytest.raises(DataError, match=r"day_3.npy: an array of float32 and shape \(43, 9\), expected \(n, 50\)"):
+        build_dataset({"name": "cite_lightsb"}, "here").truth()
+    file.write_bytes(b"no array")
+    with pytest.raises(DataError, match=r"day_3.npy: no whole npy file"):
+        build_dataset({"name": "cite_lightsb"}, "here").truth()
+    with pytest.raises(ConfigError, match="the day between is held out already"):
+        build_dataset({"name": "cite_lightsb", "held_out": 0.5}, "here")
