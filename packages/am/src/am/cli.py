@@ -173,6 +173,8 @@ def fit(
     uns["am"] tells how all this was made. Growth is less the mean of its time point, and weights have mean one: where
     cells are a sample of what there is, their number tells nothing. With --masses both are absolute. Where the file has
     RNA velocity in the same basis, as obsm["velocity_pca"], obs["am_velocity_cosine"] is the cosine of both velocities.
+    Where three folds of cells or more were held out, obsm["X_am_velocity_error"] and obs["am_growth_error"] are
+    standard errors.
 
     Cells are fitted as one population, whatever their condition, batch or replicate: --where condition=wt chooses
     some, and --group-key condition fits each value of a column apart. The copy holds all groups; cells that were not

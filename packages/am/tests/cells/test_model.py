@@ -251,3 +251,48 @@ def test_a_mistake_is_one_sentence(model: am.CellModel, call: Any, error: type[E
 def test_a_share_that_leaves_too_few_cells_is_one_sentence() -> None:
     with pytest.raises(DataError, match="leaves 1 to train on and 9 to judge by"):
         am.fit(translated(10), "day", held_out=0.9)
+
+
+def test_standard_errors_are_those_of_means_of_cells_that_move_alike(cells: AnnData, model: am.CellModel) -> None:
+    """A translation is told by the means of the cells: from day 2 to 3 by (SD1^2 + SD2^2) / 60 of each component."""
+    error = cells.obsm["X_am_velocity_error"]
+    assert error.shape == cells.obsm["X_pca"].shape
+    assert "am_growth_error" not in cells.obs  # nothing weighs
+    start = error[:60].mean(0)
+    assert start == pytest.approx(np.array([2, 1]) * (2 / 60) ** 0.5, rel=0.8)
+    assert error[120:].mean() < start.mean() / 2  # four days tell a velocity per day four times as well
+    assert "standard errors" not in model.verdict
+
+
+def test_one_fold_tells_no_standard_errors_and_leaves_none_of_another_fit() -> None:
+    cells = translated(30)
+    am.fit(cells, "day", method="uam_closed")
+    assert {"am_growth", "am_growth_error"} <= set(cells.obs)
+    assert "X_am_velocity_error" in cells.obsm
+    am.fit(cells, "day", method="am_closed", held_out=0.5)
+    assert not {"am_growth", "am_growth_error"} & set(cells.obs)
+    assert "X_am_velocity_error" not in cells.obsm
+
+
+def test_velocities_that_are_less_than_their_error_are_said_to_be_unclear() -> None:
+    rng = np.random.default_rng(5)
+    still = AnnData(np.zeros((90, 1), np.float32), obs=pd.DataFrame({"day": np.repeat([0.0, 1.0, 2.0], 30)}))
+    still.obsm["X_pca"] = rng.normal(size=(90, 2))
+    assert "% of the cells are less than two standard errors long" in am.fit(still, "day", method="am_closed").verdict
+
+
+def test_intervals_of_the_velocity_hold_the_true_one() -> None:
+    """Gaussians that move and widen: velocities that the features tell exactly, so that errors are those of cells."""
+    settings = {"features": {"waves": 0}, "solving": {"ridges": [1e-6]}}
+    covered = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = [rng.normal(size=(50, 1)), 2 + 1.5 * rng.normal(size=(50, 1))]
+        cells = AnnData(np.zeros((100, 1), np.float32), obs=pd.DataFrame({"day": np.repeat([0.0, 1.0], 50)}))
+        cells.obsm["X_pca"] = np.concatenate(x)
+        am.fit(cells, "day", method="am_closed", settings=settings)
+        first = slice(0, 50)
+        true = 2 + 0.5 * x[0]  # x -> 2 + 1.5 x along straight lines
+        t = (cells.obsm["X_am_velocity"][first] - true) / cells.obsm["X_am_velocity_error"][first]
+        covered.append(np.abs(t) < 2.776)  # 95 % of Student's t with four degrees of freedom
+    assert 0.85 < np.mean(covered) < 0.99

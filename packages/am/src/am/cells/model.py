@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from am.cells.errors import Jackknife, unclear
 from am.cells.learners import AUTO, is_chosen, joined, learner, named
 from am.cells.population import CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
@@ -25,7 +26,7 @@ from am.io.cell_files import called, read_columns
 from am.io.choice import populations
 from am.io.files import atomic
 from am.io.snapshots import DataError
-from am.io.time_course import Floats, read_cell_times, read_time_course
+from am.io.time_course import COLUMNS, EMBEDDINGS, Floats, read_cell_times, read_time_course
 from am.marginals.units import Units
 from am.methods.contract import TrainedMethod
 from am.models import Model
@@ -285,7 +286,8 @@ def fit(
     What is learned of all cells is written into ``cells``, where it is an AnnData: ``obsm["X_am_velocity"]``,
     ``obsm["X_am_forward"]`` and ``obsm["X_am_backward"]``, where each cell is at the last time and at the first;
     ``obs["am_action"]``, and of methods that weigh cells ``obs["am_growth"]`` and weights; ``uns["am"]`` with the
-    quality. All is in units of the basis and of the column.
+    quality. All is in units of the basis and of the column. Where at least three folds of cells were held out,
+    ``obsm["X_am_velocity_error"]`` and ``obs["am_growth_error"]`` are standard errors, by a jackknife over these folds.
 
     Parameters
     ----------
@@ -362,13 +364,19 @@ def fit(
     if choice is not None:
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
+    jackknife = Jackknife(population)
     with _state(state) as folder:
         found = measured(
-            population, held_out, replicates, lambda part, name: part.learn(fabric, folder / name), choosing
+            population,
+            held_out,
+            replicates,
+            lambda part, name: part.learn(fabric, folder / name),
+            choosing,
+            jackknife.add,
         )
         dynamics = population.learn(fabric, folder / "all")
         with arithmetic():
-            told = tell(population, dynamics)
+            told = tell(population, dynamics).with_errors(jackknife.errors())
             if not found:
                 found = judged(population, dynamics)
     about = {
@@ -386,15 +394,18 @@ def fit(
     }
     about = {word: value for word, value in about.items() if value is not None}
     notes = [too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)]
+    notes.append(unclear(told.obsm))
     if choosing is not None and choice is None:
         notes.append("there are too few cells of a time to choose settings by; the default ones are used")
     words = {word: number for number, of_column in times.words.items() for word in of_column}
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if not isinstance(source, Path):
-        for column, values in told.obs.items():
-            source.obs[column] = values
-        for embedding, values in told.obsm.items():
-            source.obsm[embedding] = values
+        for table, names, new in ((source.obs, COLUMNS, told.obs), (source.obsm, EMBEDDINGS, told.obsm)):
+            for name in names:
+                if name in table:  # of an earlier fit
+                    del table[name]
+            for name, values in new.items():
+                table[name] = values
         units = population.units.plain(about["settings"], learned.dimensions)
         plain = {word: json.dumps(value) for word, value in {"settings": about["settings"], "units": units}.items()}
         source.uns["am"] = {**about, **plain, "quality": model.quality, "verdict": model.verdict}

@@ -26,7 +26,7 @@ from am.training.arithmetic import arithmetic
 from am.training.loop import Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from am.marginals.snapshots import Coupling, Masses
     from am.training.devices import Processes
@@ -222,6 +222,17 @@ class Told:
     """How much the weights of predictions are worth."""
     nfe: int
 
+    def with_errors(self, errors: Mapping[str, Points]) -> Told:
+        """The same, and standard errors by the names of columns and embeddings."""
+        wide, narrow = _apart(errors)
+        return replace(self, obs={**self.obs, **narrow}, obsm={**self.obsm, **wide})
+
+
+def _apart(found: Mapping[str, Points]) -> tuple[dict[str, Points], dict[str, Points]]:
+    """Embeddings, and columns."""
+    wide = {name: values for name, values in found.items() if name.startswith("X_")}
+    return wide, {name: values for name, values in found.items() if name not in wide}
+
 
 def tell(population: Population, dynamics: Dynamics) -> Told:
     """Velocity, action and growth rate of each cell at its own time; where it is at the last time and at the first.
@@ -230,42 +241,61 @@ def tell(population: Population, dynamics: Dynamics) -> Told:
     """
     course, units = population.course, population.units
     absolute = population.path.masses is not None
-    wide: dict[str, Floats] = {}
+    wide = _Columns(len(course.x))
     weights: list[Weights] = []
     nfe = 0
     first, last = course.times[[0, -1]].tolist()
-
-    def put(name: str, rows: Any, values: Floats) -> None:
-        wide.setdefault(name, np.zeros((len(course.x), *values.shape[1:])))[rows] = values
-
+    known = fields(course, units, dynamics, absolute=absolute)
     for moment in course.times.tolist():
         rows = course.time == moment
         x = units.seen(course, moment).to(dynamics.device)
         t = float(units.clock.learning(moment))
-        put("X_am_velocity", rows, units.velocities(dynamics.velocity(t, x), moment))
         action = dynamics.action(t, x)
         if action is not None:
-            put("am_action", rows, units.actions(action, moment))
-        growth = dynamics.growth_rate(t, x)
-        if growth is not None:
-            put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))
+            wide.put("am_action", rows, units.actions(action, moment))
         for direction, end in (("forward", 1.0), ("backward", 0.0)):
             back = direction == "backward"
             moved = Prediction(x[None], None, 0) if t == end else dynamics.push(x, [t, end], direction, back=back)
             nfe += moved.nfe
-            put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
-            if growth is not None:
+            wide.put(f"X_am_{direction}", rows, units.positions(moved.x[-1]))
+            if "am_growth" in known:
                 log_weight = x.new_zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1]
                 weights.append(Weights.of(moment, first if back else last, log_weight))
                 weight = (log_weight if absolute else self_normalised(log_weight)).exp()
-                put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
-    parts = {name: _narrow(values) for name, values in wide.items()}
-    obsm = {name: values for name, values in parts.items() if name.startswith("X_")}
-    obs = {name: values for name, values in parts.items() if name not in obsm}
+                wide.put(f"am_{direction}_weight", rows, weight.cpu().numpy().astype(np.float64))
+    obsm, obs = _apart({name: _narrow(values) for name, values in {**known, **wide.found}.items()})
     if course.velocity is not None:
         found, measured = map(torch.from_numpy, (obsm["X_am_velocity"], course.velocity))
         obs["am_velocity_cosine"] = cosines(found, measured).numpy()
     return Told(obs, obsm, weights, nfe)
+
+
+class _Columns:
+    """Values of all cells, which become known time by time."""
+
+    def __init__(self, n: int) -> None:
+        self.found: dict[str, Floats] = {}
+        self._n = n
+
+    def put(self, name: str, rows: Any, values: Floats) -> None:
+        self.found.setdefault(name, np.zeros((self._n, *values.shape[1:])))[rows] = values
+
+
+def fields(course: TimeCourse, units: Units, dynamics: Dynamics, *, absolute: bool) -> dict[str, Floats]:
+    """``X_am_velocity`` (n, d) and, of methods that weigh cells, ``am_growth`` (n,) of each cell at its own time.
+
+    They are in units of the basis and of the column. Rates have mean zero at each time, unless they are ``absolute``.
+    """
+    wide = _Columns(len(course.x))
+    for moment in course.times.tolist():
+        rows = course.time == moment
+        x = units.seen(course, moment).to(dynamics.device)
+        t = float(units.clock.learning(moment))
+        wide.put("X_am_velocity", rows, units.velocities(dynamics.velocity(t, x), moment))
+        growth = dynamics.growth_rate(t, x)
+        if growth is not None:
+            wide.put("am_growth", rows, units.rates(growth if absolute else growth - growth.mean(), moment))
+    return wide.found
 
 
 def measured(
@@ -274,6 +304,7 @@ def measured(
     replicates: Sequence[Any] | None,
     learn: Callable[[Population, str], Dynamics],
     choosing: int | None = None,
+    watch: Callable[[Population, Dynamics], None] | None = None,
 ) -> list[Interval]:
     """How good a fit is, by others to fewer cells, which push the others; nothing where ``share`` is 0.
 
@@ -288,6 +319,8 @@ def measured(
         Of a population, with a name for the state of its training.
     choosing
         Seed with which each of these fits chooses its setup anew, among the cells that it sees; None where it is given.
+    watch
+        Is shown each of these fits.
 
     Raises
     ------
@@ -311,7 +344,11 @@ def measured(
         )
         if choosing is not None:
             part, _ = part.chosen(choosing)
-        found.append(judged(part, learn(part, name), course.some(out & ~population.units.stray), len(folds)))
+        dynamics = learn(part, name)
+        if watch is not None:
+            with arithmetic():
+                watch(part, dynamics)
+        found.append(judged(part, dynamics, course.some(out & ~population.units.stray), len(folds)))
     return averaged(found) if found else []
 
 

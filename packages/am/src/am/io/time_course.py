@@ -27,8 +27,15 @@ CLOSEST = 1e-12
 """Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
-COLUMNS = ("am_action", "am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
-EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
+COLUMNS = (
+    "am_action",
+    "am_growth",
+    "am_growth_error",
+    "am_forward_weight",
+    "am_backward_weight",
+    "am_velocity_cosine",
+)
+EMBEDDINGS = ("X_am_velocity", "X_am_velocity_error", "X_am_forward", "X_am_backward")
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32] | NDArray[np.float64]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from am.cells.errors import Jackknife, unclear
 from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
@@ -288,11 +289,13 @@ class _Run:
         def learn(population: Population, folder: str) -> Dynamics:
             return population.learn(fabric, state / self.digest[:16] / folder, self.digest, checkpoint_seconds)
 
-        quality = measured(self.population, self.held_out, self.replicates, learn, self.choosing)
+        jackknife = Jackknife(self.population)
+        quality = measured(self.population, self.held_out, self.replicates, learn, self.choosing, jackknife.add)
         dynamics = learn(self.population, "all")
         begun = clock.monotonic()
         with arithmetic():
-            cells, paths = tell(self.population, dynamics), lines(self.population, dynamics)
+            cells = tell(self.population, dynamics).with_errors(jackknife.errors())
+            paths = lines(self.population, dynamics)
             if not quality:
                 quality = judged(self.population, dynamics)
         return _Done(dynamics, cells, paths, quality, clock.monotonic() - begun)
@@ -331,8 +334,8 @@ class _Run:
         remedy = (
             "a smaller 'growth' in --settings moves more" if "growth" in self.about["settings"] else "take few of them"
         )
-        weights = too_few(done.cells.weights, remedy, time_key)
-        return [f"{group}{sentence}" for sentence in (*verdicts(done.quality, time_key), weights) if sentence]
+        doubts = too_few(done.cells.weights, remedy, time_key), unclear(done.cells.obsm)
+        return [f"{group}{sentence}" for sentence in (*verdicts(done.quality, time_key), *doubts) if sentence]
 
 
 @dataclass(frozen=True)
