@@ -149,9 +149,6 @@ def built(root: Path) -> Iterator[Finding]:
         copy, out = Path(folder, "library"), Path(folder, "dist")
         ignored = shutil.ignore_patterns("tests", "build", "*.egg-info", "__pycache__")
         shutil.copytree(root / LIBRARY, copy, ignore=ignored)
-        code = (
-            "import sys; from setuptools import build_meta as b; b.build_sdist(sys.argv[1]); b.build_wheel(sys.argv[1])"
-        )
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, out], cwd=copy, check=False, capture_output=True, text=True
         )
