@@ -95,6 +95,10 @@ docs: $(READY)  ## the documentation as a site, in docs/site
 pages: $(READY)  ## write the numbers of README and docs from the reference results
 	@am pages
 
+.PHONY: release-check
+release-check: $(READY)  ## say what is missing for a release
+	@python .ci/release.py
+
 .PHONY: benchmark
 benchmark: $(READY)  ## measure speed on this machine
 	@for script in $$(grep -l __main__ benchmarks/*.py); do

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 import yaml
 
+from am import plugins
 from am.cli import app
 
 from ..project import ROOT
@@ -102,6 +103,16 @@ def test_readme_and_citation_name_the_same_paper() -> None:
         assert fact in readme
     for author in paper["authors"]:
         assert author["family-names"] in readme
+
+
+def test_every_data_set_has_a_licence_in_the_table() -> None:
+    page = (ROOT / "docs/catalogue.md").read_text().partition("\n## Licences\n")[2].partition("<!-- table")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(plugins.names("am.datasets"))
+    registry = (ROOT / "data/registry.yaml").read_text()
+    assert page.count("in the next table") == len(
+        re.findall(r"^(embryoid|cifar10|open_problems):", registry, re.MULTILINE)
+    )
 
 
 def test_readme_tells_the_minutes_that_were_measured() -> None:

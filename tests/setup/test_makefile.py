@@ -88,6 +88,17 @@ def test_commits_and_ci_run_the_same_checks() -> None:
     assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
     jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
     last = {name: job["steps"][-1]["run"] for name, job in jobs.items()}
-    assert last == {"lint": "make lint", "test": ".ci/run"}
+    assert {name: last[name] for name in ("lint", "test")} == {"lint": "make lint", "test": ".ci/run"}
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test"
+
+
+def test_ci_tries_wheel_and_sdist_in_a_fresh_environment(tmp_path: Path) -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["package"]
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert job["strategy"]["matrix"] == {"distribution": ["*.whl", "*.tar.gz"]}
+    (taken,) = (step for step in steps if step.startswith("awk"))
+    subprocess.run(["bash", "-c", taken], cwd=ROOT, env={**os.environ, "RUNNER_TEMP": str(tmp_path)}, check=True)
+    page = (ROOT / "packages/am/README.md").read_text()
+    assert (tmp_path / "first.py").read_text() == page.partition("```python\n")[2].partition("```")[0]
+    assert steps[-1].endswith("fresh/bin/python first.py")

@@ -1,14 +1,17 @@
-"""One set of versions: asked for, locked, installed by conda, declared and imported by the library."""
+"""One set of versions: asked for, locked, installed by conda, declared and imported by the library, and released."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -162,7 +165,135 @@ def test_page_says_what_each_extra_is_for() -> None:
 def test_citation_names_the_version_and_licence_of_the_library() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]
-    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    code, _, data = project["license"].partition(" AND ")
+    assert (citation["version"], citation["license"]) == (project["version"], code)
+    assert f"**Licence.** {data}," in (LIBRARY / "src/am/datasets/myoblast.md").read_text()
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
     (author,) = citation["authors"]
     assert author["name"] in (ROOT / "LICENSE").read_text()
+
+
+# -- a release ---------------------------------------------------------------------------------------
+
+RELEASED = ("CHANGELOG.md", "CITATION.cff", "Containerfile", "apptainer.def", "codemeta.json", "LICENSE")
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script of `make release-check`."""
+    monkeypatch.syspath_prepend(ROOT / ".ci")
+    return importlib.import_module("release")
+
+
+@pytest.fixture
+def ready(release: Any, tmp_path: Path) -> Path:
+    """A project in git to which nothing is missing."""
+    root = tmp_path / "project"
+    (root / "packages/am/src/am/datasets").mkdir(parents=True)
+    for name in RELEASED:
+        shutil.copy(ROOT / name, root)
+    for name in ("LICENSE", "README.md", "pyproject.toml", "src/am/__init__.py", "src/am/datasets/myoblast.md"):
+        shutil.copy(LIBRARY / name, root / "packages/am" / name)
+    change(root, "packages/am/README.md", r"\]\((?!https?:|#)[^)]*\)", "](https://example.org)")
+    change(
+        root, "packages/am/pyproject.toml", r"\[project.scripts\]", '[project.urls]\nHome = "https://a.org"\n\n\\g<0>'
+    )
+    change(root, "CHANGELOG.md", "(?s)## Unreleased.*?(?=## )", "")
+    change(root, "CHANGELOG.md", "## 0.1.0", "## 0.1.0 (2026-12-01)")
+    more = 'date-released: 2026-12-01\ndoi: 10.5281/zenodo.1\nrepository-code: "https://a.org"\n'
+    change(root, "CITATION.cff", r"\Z", more)
+    (root / "codemeta.json").write_text(release.written(root))
+    git(root, "init", "--quiet")
+    commit(root)
+    return root
+
+
+def change(root: Path, name: str, pattern: str, by: str) -> None:
+    text, changes = re.subn(pattern, by, (root / name).read_text())
+    assert changes, f"{name}: no {pattern}"
+    (root / name).write_text(text)
+
+
+def git(root: Path, *arguments: str) -> None:
+    me = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *me, *arguments], cwd=root, check=True, capture_output=True)
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "a")
+
+
+def missing(release: Any, root: Path) -> list[str]:
+    """What is to do; the checks that build nothing."""
+    checks = [check for check in release.CHECKS if check is not release.built]
+    return [found.what for check in checks for found in check(root) if found.to_do]
+
+
+def test_nothing_is_missing_where_all_is_there(release: Any, ready: Path) -> None:
+    assert missing(release, ready) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "by", "expected"),
+    [
+        ("CITATION.cff", "(?m)^version: .*", "version: 9.0.0", ["version of CITATION.cff"]),
+        ("Containerfile", 'version="0.1.0"', 'version="0.0.9"', ["version of Containerfile"]),
+        ("apptainer.def", "Version 0.1.0", "Version 0.0.9", ["version of apptainer.def"]),
+        ("codemeta.json", "0.1.0", "0.0.9", ["codemeta.json"]),
+        ("CHANGELOG.md", r" \(2026-12-01\)", "", ["section of CHANGELOG.md", "date of CITATION.cff"]),
+        ("CHANGELOG.md", "2026-12-01", "2026-12-02", ["date of CITATION.cff"]),
+        ("CHANGELOG.md", "## 0.1.0", "## Unreleased\n\n- more\n\n## 0.1.0", ["changes without a version"]),
+        ("CITATION.cff", "(?m)^doi: .*", "", ["codemeta.json", "DOI"]),
+        ("CITATION.cff", "(?m)^repository-code: .*", "", ["codemeta.json", "repository"]),
+        ("packages/am/README.md", r"\Z", "[a](b.md)", ["links of the library's page"]),
+    ],
+)
+def test_what_is_missing_is_named(
+    release: Any, ready: Path, name: str, pattern: str, by: str, expected: list[str]
+) -> None:
+    change(ready, name, pattern, by)
+    commit(ready)
+    assert missing(release, ready) == expected
+
+
+def test_changed_files_and_a_taken_tag_are_named(release: Any, ready: Path) -> None:
+    git(ready, "tag", "v0.1.0")
+    (ready / "new").touch()
+    assert missing(release, ready) == ["clean tree", "tag v0.1.0"]
+
+
+def test_distributions_are_built_and_a_fault_of_their_metadata_is_named(release: Any, ready: Path) -> None:
+    found = list(release.built(ready))
+    assert len(found) == 3
+    assert [one.to_do for one in found] == [None, None, None]
+    change(
+        ready,
+        "packages/am/pyproject.toml",
+        "license = .*\nlicense-files = .*",
+        'license = { text = "MIT" }\nreadme = "x"',
+    )
+    change(ready, "packages/am/pyproject.toml", 'readme = "README.md"\n', "")
+    assert "they do not build" in next(iter(release.built(ready))).to_do
+    assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\nLicense-Expression: free\n", "1")
+    assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\n", "2") == "its version is 1, not 2"
+
+
+def test_versions_and_codemeta_are_right_here(release: Any) -> None:
+    assert [found for found in release.versions(ROOT) if found.to_do] == []
+
+
+def test_images_copy_what_is_there_and_have_the_python_of_the_project() -> None:
+    container, apptainer = ((ROOT / name).read_text() for name in ("Containerfile", "apptainer.def"))
+    copied = [line.split()[1:-1] for line in container.splitlines() if line.startswith("COPY ")]
+    files = apptainer.partition("%files\n")[2].partition("\n\n")[0]
+    paths = [*(name for names in copied for name in names), *(line.split()[0] for line in files.splitlines())]
+    assert len(paths) > 10
+    tracked = subprocess.run(["git", "ls-files", *paths], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in paths:
+        assert any(name == path or name.startswith(f"{path}/") for name in tracked.splitlines()), path
+    for text, tag in ((container, r"^FROM python:([\d.]+)"), (apptainer, r"^From: python:([\d.]+)")):
+        assert re.findall(tag, text, re.MULTILINE) == [PYTHON]
+        assert re.findall(r"PYTHON=python([\d.]+)", text) == [PYTHON]
+    for needed in ("Makefile", "requirements.lock", "packages/am"):  # by `make environment`
+        assert paths.count(needed) == 2

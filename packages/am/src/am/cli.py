@@ -685,6 +685,27 @@ def pages(
 
 
 @app.command()
+def croissant(
+    out: Annotated[Path, typer.Option(help="Folder to write into, a file for each data set.")] = Path("croissant"),
+    registry: Annotated[Path, typer.Option(help="The registry of files.")] = Path("data/registry.yaml"),
+) -> None:
+    """Describe the data sets that have files in Croissant, the metadata format of MLCommons.
+
+    Call it from the project's root. Each file holds title, licence, citation, and address and digest of every file.
+    """
+    import json
+
+    from am.io.files import write_text
+    from am.io.registry import read_registry
+    from am.report.croissant import described
+
+    for name, told in described(read_registry(registry), Path()).items():
+        file = out / f"{name}.json"
+        write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", file)
+        typer.echo(f"wrote {file}")
+
+
+@app.command()
 def explain(
     file: Annotated[
         Path, typer.Argument(help="A figure, a table, a verdict, or any file between steps; or a folder of results.")

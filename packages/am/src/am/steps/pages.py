@@ -33,8 +33,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from am.config import ConfigError, nearest
+from am.config import ConfigError, nearest, read_yaml
 from am.io.files import write_text
+from am.io.registry import read_registry
 from am.report.numbers import interval, number, with_spread
 from am.report.pairs import COLUMNS as PAIR_COLUMNS
 from am.report.shown_tables import read_shown
@@ -411,6 +412,16 @@ def _claims(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
     return made[words[0]](store) if words and words[0] in made else claims.claims_table(store, words)
 
 
+def _licences(store: Store, words: Sequence[str], rows: Sequence[str]) -> str:
+    """A row for each source of the registry, and for each method that runs other programs."""
+    registry = read_registry(Path("data/registry.yaml"))
+    body = [[source.title, source.licence, source.citation.strip()] for source in registry.values()]
+    for file in sorted(Path("workflow/benchmarks").glob("[!_]*/benchmark.yaml")):
+        told = read_yaml(file)
+        body.append([f"method {told['title']}", told["licence"], told["citation"]])
+    return markdown_table(["asset", "licence", "source"], body)
+
+
 TABLES: dict[str, Callable[[Store, Sequence[str], Sequence[str]], str]] = {
     "methods": _methods,
     "times": _times,
@@ -419,6 +430,7 @@ TABLES: dict[str, Callable[[Store, Sequence[str], Sequence[str]], str]] = {
     "leaderboard": _leaderboard,
     "csv": _csv,
     "claims": _claims,
+    "licences": _licences,
 }
 """By kind: makes a table of the store from the words behind the kind, and from the methods of ``rows=a,b``."""
 
