@@ -52,12 +52,21 @@ class RemoteFile(Settings):
         return None
 
 
+class Publication(Settings):
+    """By whom, when and where a data set was published."""
+
+    creators: tuple[str, ...] = Field(min_length=1)
+    year: PositiveInt
+    page: Url = Field(description="about it, for people")
+
+
 class Source(Settings):
     """Files that belong together, with their licence and citation."""
 
     title: str
     licence: str
     citation: str
+    published: Publication | None = Field(default=None, description="of a data set; networks and results have none")
     files: dict[FileName, RemoteFile] = Field(min_length=1)
 
 
