@@ -267,7 +267,9 @@ def test_distributions_are_built_and_a_fault_of_their_metadata_is_named(release:
     found = list(release.built(ready))
     assert len(found) == 3
     assert [one.to_do for one in found] == [None, None, None]
-    change(ready, "packages/am/pyproject.toml", '(?m)^readme = .*', 'readme = "missing.md"')
+    change(ready, "packages/am/pyproject.toml", "(?m)^readme = .*", 'readme = "missing.md"')
+    assert next(iter(release.built(ready))).to_do == "it has no description in Markdown"
+    change(ready, "packages/am/pyproject.toml", "(?m)^version = .*", 'version = "no version"')
     assert "they do not build" in next(iter(release.built(ready))).to_do
     assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\nLicense-Expression: free\n", "1")
     assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\n", "2") == "its version is 1, not 2"
