@@ -122,7 +122,16 @@ def test_what_is_given_is_not_chosen(given: dict[str, Any]) -> None:
 def test_too_few_cells_choose_nothing_and_the_model_says_so() -> None:
     model = am.fit(translated(15), "day", held_out=0)
     assert "chosen" not in model.about
-    assert "too few cells of a time to choose settings by" in model.verdict
+    assert "cells chose none, since a time has fewer than 20" in model.verdict
+
+
+def test_what_all_cells_choose_judges_no_part_that_is_too_small_to_choose() -> None:
+    """22 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
+    model = am.fit(translated(22), "day")
+    assert "chosen" in model.about
+    default = am.fit(translated(22), "day", coupling="optimal")
+    pd.testing.assert_frame_equal(model.quality, default.quality)
+    assert model.about["settings"] != default.about["settings"]
 
 
 def test_a_fit_that_moves_no_cell_says_so_first() -> None:

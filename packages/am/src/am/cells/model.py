@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from am.cells.learners import AUTO, is_chosen, joined, learner, named
-from am.cells.population import CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
+from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
 from am.dynamics.weighted import self_normalised
@@ -387,7 +387,7 @@ def fit(
     about = {word: value for word, value in about.items() if value is not None}
     notes = [too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)]
     if choosing is not None and choice is None:
-        notes.append("there are too few cells of a time to choose settings by; the default ones are used")
+        notes.append(NOT_CHOSEN)
     words = {word: number for number, of_column in times.words.items() for word in of_column}
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if not isinstance(source, Path):
