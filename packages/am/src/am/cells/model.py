@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from am.cells.learners import AUTO, is_chosen, joined, learner, named
+from am.cells.learners import AUTO, is_chosen, joined, learner, named, plain_masses
 from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
@@ -118,7 +118,7 @@ class CellModel:
         Raises
         ------
         ValueError
-            A time is outside the course; or times go back and forth.
+            A time is outside the course; times go back and forth; or there is none to push to.
         DataError
             Cells have other components than the fit.
 
@@ -134,6 +134,8 @@ class CellModel:
         asked = [from_time, *(to_time if several else [to_time])]  # type: ignore[misc]
         moments = self.units.clock.learning([self.number(time) for time in asked]).tolist()
         steps = np.diff(moments)
+        if not len(steps):
+            raise ValueError("there is no time to push cells to")
         if not ((steps > 0).all() or (steps < 0).all()):
             raise ValueError(f"times must increase, or decrease, from from_time on; got {asked}")
         x = self._scaled(cells)
@@ -235,7 +237,7 @@ class CellModel:
             return self.words[time]
         try:
             return float(time)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigError(f"there is no time '{time}'; {nearest(str(time), map(str, self.words))}") from None
 
     def _at(self, time: Time) -> tuple[float, float]:
@@ -341,6 +343,7 @@ def fit(
     """
     require("am.fit", "cells")
     source: Source = Path(cells) if isinstance(cells, str) else cells
+    masses = plain_masses(masses)
     name = named(method, masses)
     learned = learner(name, settings or {}, masses)
     joining, cost = joined(name, learned, coupling, relaxation)
@@ -379,7 +382,7 @@ def fit(
         "time_unit": course.unit,
         "basis": course.basis,
         "dimensions": course.x.shape[1],
-        "masses": masses if isinstance(masses, str) else list(masses),
+        "masses": masses,
         "coupling": joining,
         "relaxation": cost,
         **told_of(choice),
