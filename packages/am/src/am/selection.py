@@ -132,7 +132,8 @@ def choose(
     setups
         What to choose from, the simplest first; those of :func:`am.selection.default_setups` if it is not given.
     folds, repeats
-        Into how many parts cells are split, and how often. Few parts: pairs of cells that are left out together tell.
+        Into how many parts cells are split, and how often. Distances compare cells that are left out together, so that
+        few and large parts tell most.
 
     Raises
     ------
