@@ -137,6 +137,19 @@ def test_what_all_cells_choose_judges_no_part_that_is_too_small_to_choose() -> N
     assert model.about["settings"] != default.about["settings"]
 
 
+def test_of_groups_only_the_largest_chooses(tmp_path: Path) -> None:
+    """The others are given what it chose, so their fits to fewer cells choose nothing."""
+    from am.steps.fit import _Run
+    from am.steps.fit_inputs import read_inputs
+
+    table = translated(30)
+    table.obs["condition"] = np.where(np.arange(len(table)) % 3 == 0, "few", "many")
+    table.write_h5ad(tmp_path / "my.h5ad")
+    inputs = read_inputs(tmp_path / "my.h5ad", "day", "pca", "auto", group_key="condition", seed=4)
+    runs = [_Run.of(part, inputs, tmp_path, "") for part in inputs.parts]
+    assert {run.part.name: run.choosing for run in runs} == {"few": None, "many": 4}
+
+
 def test_a_fit_that_moves_no_cell_says_so_first() -> None:
     model = am.fit(translated(days=(2, 3)), "day", method="am", settings={"training": {"iterations": 1}})
     first = str(model).splitlines()[0]
