@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_what_runs_away_or_cannot_be_followed_is_not_chosen() -> None:
         am.choose(clouds, [0, 1], [lost], folds=2, repeats=1)
 
 
+def test_a_setup_with_all_weight_on_one_cell_is_not_chosen() -> None:
+    """Whose distance to other cells is no number."""
+    clouds = [normal(40, 0), normal(40, 1) + 3]
+    extreme = am.Setup("uam_closed", {**QUICK, "growth": 1e6, "ridges": [1e-9]}, {"coupling": "unbalanced"})
+    choice = am.choose(clouds, [0, 1], [extreme, noise(0.3)[0]], folds=2, repeats=1)
+    assert choice.setup.method == "am_closed"
+    assert choice.tried[0].distance.value == math.inf
+
+
 def test_any_method_can_be_chosen_and_is_then_fitted_to_all_cells() -> None:
     clouds = [normal(40, 0), normal(40, 1) + 3]
     still = am.Setup("no_dynamics")
@@ -122,5 +132,8 @@ def test_what_cannot_be_chosen_from_is_one_sentence() -> None:
         am.choose(clouds, [0, 1])
     with pytest.raises(am.ConfigError, match="there is no setup to choose from"):
         am.choose(clouds, [0, 1], [], folds=2)
+    for folds, repeats in ((1, 3), (0, 3), (2, 0)):
+        with pytest.raises(am.ConfigError, match="two folds and one repeat are the least"):
+            am.choose(clouds, [0, 1], folds=folds, repeats=repeats)
     with pytest.raises(am.ConfigError, match="did you mean 'waves'"):
         am.choose(clouds, [0, 1], [am.Setup("am_closed", {"wave": 3})], folds=2)

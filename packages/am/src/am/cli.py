@@ -16,7 +16,7 @@ from am.extras import explained, require
 from am.steps.seeds import is_ours
 
 if TYPE_CHECKING:
-    from am.experiments import ResolvedExperiment
+    from am.experiments import Project, ResolvedExperiment
     from am.marginals.snapshots import Masses
 
 app = typer.Typer(
@@ -36,6 +36,9 @@ DataOption = Annotated[Path, typer.Option("--data", help="The data.h5ad that `am
 OutOption = Annotated[Path, typer.Option("--out", help="File to write; its folder is made.")]
 ProjectOption = Annotated[Path, typer.Option(help="Folder of config.yaml, scales/ and experiments/.")]
 ScaleOption = Annotated[str, typer.Option(help="A file of scales/.")]
+OwnScaleOption = Annotated[
+    str | None, typer.Option("--scale", help="A file of scales/; that of config.yaml when left out.")
+]
 ExperimentOption = Annotated[str, typer.Option(help="A file of experiments/, or a variant in one: <file>_<variant>.")]
 ResultsOption = Annotated[
     Path | None, typer.Option(help="Folder of the scale's results; results/<scale> when left out.")
@@ -519,10 +522,10 @@ def draw(
 
 @app.command()
 def verify(
-    project: ProjectOption,
-    scale: ScaleOption,
-    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
+    project: ProjectOption = Path("config"),
+    scale: OwnScaleOption = None,
+    results: ResultsOption = None,
     kept: Annotated[Path, typer.Option(help="The store of reference results, of other scales.")] = Path(
         "results/expected"
     ),
@@ -535,31 +538,31 @@ def verify(
     require("am verify", "report")
     from rich.console import Console
 
-    from am.experiments import Project
     from am.report.verdicts import for_terminal
     from am.steps.verify import verify as step
 
-    judgements, faults = step(Project(project, {"scale": scale}), results, kept, out)
+    asked, place = _project(project, scale, results)
+    judgements, faults = step(asked, place, kept, out)
     Console().print(for_terminal(judgements))
     _refuse_if(faults)
 
 
 @app.command()
 def report(
-    project: ProjectOption,
-    scale: ScaleOption,
-    results: Annotated[Path, typer.Option(help="Folder of the scale's results.")],
     out: OutOption,
+    project: ProjectOption = Path("config"),
+    scale: OwnScaleOption = None,
+    results: ResultsOption = None,
 ) -> None:
     """Write one HTML page of everything: verdicts, tables that sort, figures, run times, environment, settings.
 
     What is not as recorded is left out, and the page says why. Exit status 1 then.
     """
     require("am report", "report")
-    from am.experiments import Project
     from am.steps.report import report as step
 
-    _refuse_if(step(Project(project, {"scale": scale}), results, out))
+    asked, place = _project(project, scale, results)
+    _refuse_if(step(asked, place, out))
 
 
 @app.command()
@@ -754,6 +757,14 @@ def _experiment(project: Path, scale: str, name: str) -> ResolvedExperiment:
     from am.experiments import Project
 
     return Project(project, {"scale": scale, "experiments": [name]}).experiments[name]
+
+
+def _project(folder: Path, scale: str | None, results: Path | None) -> tuple[Project, Path]:
+    """The project at a scale, or at its own, and the folder of the results."""
+    from am.experiments import Project
+
+    asked = Project(folder, {} if scale is None else {"scale": scale})
+    return asked, results or asked.results / asked.scale
 
 
 def _masses(text: str) -> Masses:

@@ -132,7 +132,8 @@ def choose(
     setups
         What to choose from, the simplest first; those of :func:`am.selection.default_setups` if it is not given.
     folds, repeats
-        Into how many parts cells are split, and how often. Few parts: pairs of cells that are left out together tell.
+        Into how many parts cells are split, and how often. Distances compare cells that are left out together, so that
+        few and large parts tell most.
 
     Raises
     ------
@@ -150,6 +151,8 @@ def choose(
     >>> choice.fit().sample(clouds[0], [0, 1]).x.shape
     torch.Size([2, 60, 2])
     """
+    if folds < 2 or repeats < 1:
+        raise ConfigError(f"folds is {folds} and repeats {repeats}; two folds and one repeat are the least")
     whole = SnapshotPath(points, times, masses=masses)
     if (fewest := min(map(len, whole.points))) < GROUPS * folds:
         raise ValueError(
@@ -291,10 +294,14 @@ def _least(family: Sequence[_Member], solvers: Sequence[Solver], path: SnapshotP
 
 
 def _scores(fits: _Fits, folds: Sequence[Fold], seed: int) -> Tensor:
-    """Distance and error of mass of cells that were held out, of all and without each group: (2, 1 + groups)."""
+    """Distance and error of mass of cells that were held out, of all and without each group: (2, 1 + groups).
+
+    Infinite where cells cannot be followed, or one of them carries all weight.
+    """
     points, times, masses = folds[0].rest.points, folds[0].held.times.tolist(), folds[0].held.masses
     group = [_groups(sum(len(part.points[k]) for part in folds[0][:2]), seed, k) for k in range(len(points))]
     distances, found = [], []
+    lost = torch.full((2, 1 + GROUPS), math.inf, dtype=torch.float64)
     for i, ((method, network), fold) in enumerate(zip(fits, folds, strict=True)):
         held = fold.held.points
         for k, step in enumerate(pairwise(times)):
@@ -303,7 +310,7 @@ def _scores(fits: _Fits, folds: Sequence[Fold], seed: int) -> Tensor:
                     rng = generator("choose", seed, "push", i, k)
                     pushed = method.sample(network, held[k], held[k].new_tensor(step), rng)
             except (DynamicsError, PredictionError):  # particles ran away
-                return torch.full((2, 1 + GROUPS), math.inf, dtype=torch.float64)
+                return lost
             log_weight = torch.zeros(len(held[k])) if pushed.log_weight is None else pushed.log_weight[1]
             belongs = [group[k][fold.cells[k]], group[k + 1][fold.cells[k + 1]]]
             distances.append(_energies(pushed.x[1], held[k + 1], log_weight, *belongs))
@@ -311,7 +318,8 @@ def _scores(fits: _Fits, folds: Sequence[Fold], seed: int) -> Tensor:
     distance = torch.stack(distances).mean(0)
     mass = torch.stack(found).view(len(fits), -1, 1 + GROUPS).mean(0)
     due = torch.ones(len(times)) if masses is None else torch.tensor(masses)
-    return torch.stack([distance, (mass / (due[1:] / due[:-1])[:, None] - 1).abs().mean(0)])
+    scores = torch.stack([distance, (mass / (due[1:] / due[:-1])[:, None] - 1).abs().mean(0)])
+    return scores if bool(scores.isfinite().all()) else lost
 
 
 def _groups(n: int, seed: int, time: int) -> Tensor:

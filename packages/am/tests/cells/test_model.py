@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ import pytest
 from anndata import AnnData, read_h5ad
 
 import am
+from am.cells.learners import COUPLINGS
 from am.cells.population import Population
 from am.cells.quality import held_out
 from am.config import ConfigError
 from am.io.snapshots import DataError
 from am.io.time_course import TimeCourse
+from am.marginals.snapshots import Coupling
 from am.metrics.energy import energy_distance
 
 pytestmark = pytest.mark.trains
@@ -122,7 +125,29 @@ def test_what_is_given_is_not_chosen(given: dict[str, Any]) -> None:
 def test_too_few_cells_choose_nothing_and_the_model_says_so() -> None:
     model = am.fit(translated(15), "day", held_out=0)
     assert "chosen" not in model.about
-    assert "too few cells of a time to choose settings by" in model.verdict
+    assert "cells chose none, since a time has fewer than 20" in model.verdict
+
+
+def test_what_all_cells_choose_judges_no_part_that_is_too_small_to_choose() -> None:
+    """22 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
+    model = am.fit(translated(22), "day")
+    assert "chosen" in model.about
+    default = am.fit(translated(22), "day", coupling="optimal")
+    pd.testing.assert_frame_equal(model.quality, default.quality)
+    assert model.about["settings"] != default.about["settings"]
+
+
+def test_of_groups_only_the_largest_chooses(tmp_path: Path) -> None:
+    """The others are given what it chose, so their fits to fewer cells choose nothing."""
+    from am.steps.fit import _Run
+    from am.steps.fit_inputs import read_inputs
+
+    table = translated(30)
+    table.obs["condition"] = np.where(np.arange(len(table)) % 3 == 0, "few", "many")
+    table.write_h5ad(tmp_path / "my.h5ad")
+    inputs = read_inputs(tmp_path / "my.h5ad", "day", "pca", "auto", group_key="condition", seed=4)
+    runs = [_Run.of(part, inputs, tmp_path, "") for part in inputs.parts]
+    assert {run.part.name: run.choosing for run in runs} == {"few": None, "many": 4}
 
 
 def test_a_fit_that_moves_no_cell_says_so_first() -> None:
@@ -238,7 +263,9 @@ def test_growth_is_found_where_counts_tell_masses() -> None:
         (lambda m: m.predict(np.zeros((3, 3)), 2, 7), DataError, "(n, 2) finite components of 'X_pca' are needed"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, 8), ValueError, "between 2 and 7"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, [7, 3]), ValueError, "increase, or decrease"),
+        (lambda m: m.predict(np.zeros((3, 2)), 2, []), ValueError, "no time to push cells to"),
         (lambda m: m.predict(np.zeros((3, 2)), "day two", 3), ConfigError, "there is no time 'day two'"),
+        (lambda m: m.predict(np.zeros((3, 2)), 2, None), ConfigError, "there is no time 'None'"),
         (lambda m: m.growth_rate(np.zeros((3, 2)), 2), ConfigError, "weighs no cells"),
     ],
 )
@@ -246,6 +273,28 @@ def test_a_mistake_is_one_sentence(model: am.CellModel, call: Any, error: type[E
     with pytest.raises(error) as caught:
         call(model)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"coupling": "unbalnced"}, "there is no coupling 'unbalnced'; did you mean 'unbalanced'?"),
+        ({"masses": "count"}, "masses is 'count'; give 'equal', 'counts', or a number for each time"),
+    ],
+)
+def test_a_word_that_is_none_is_not_taken_for_another(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        am.fit(translated(10), "day", **given)
+
+
+def test_all_couplings_of_a_path_are_known() -> None:
+    assert get_args(Coupling) == COUPLINGS
+
+
+def test_masses_may_be_an_array() -> None:
+    given = {"settings": {"features": {"waves": 5}}, "held_out": 0}
+    model = am.fit(translated(20, (2, 7)), "day", masses=np.array([1, 3]), **given)
+    assert (model.about["method"], model.about["masses"]) == ("uam_closed", [1, 3])
 
 
 def test_a_share_that_leaves_too_few_cells_is_one_sentence() -> None:

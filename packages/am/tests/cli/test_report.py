@@ -98,6 +98,18 @@ def test_it_needs_nothing_else_and_begins_with_the_verdict(page: Path) -> None:
         assert shown in text
 
 
+def test_project_scale_and_results_are_those_at_hand_unless_given(
+    am: Any, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(page.parent)
+    told = am("report", "--out", "again.html")
+    assert told.code == 0, told.err
+    assert "Two methods and a control, on next to nothing" in Path("again.html").read_text()
+    told = am("verify", "--out", "verdict.html")
+    assert told.code == 1
+    assert "there are no results of tiny to judge" in told.err  # whose metrics are not there
+
+
 def test_without_a_verdict_it_says_what_to_run(am: Any, page: Path) -> None:
     results = page.parent / "results/tiny"
     (results / "verdict.csv").unlink()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from am import plugins
-from am.config import ConfigError, merge
+from am.config import ConfigError, merge, nearest
 from am.extras import require_packages
 from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.runs import build_method
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """In the place of a method's name: Action Matching in closed form, unbalanced where masses are given."""
+COUPLINGS: tuple[Coupling, ...] = ("optimal", "unbalanced", "independent")
+"""Those of :class:`am.SnapshotPath`, to be checked before torch is loaded."""
 _OWN: dict[str, dict[str, Any]] = {
     "uam": {"growth": 0.05},
     "uam_closed": {"growth": 0.05},
@@ -52,6 +54,26 @@ def named(method: str, masses: Masses) -> str:
     if method != AUTO:
         return method
     return "am_closed" if isinstance(masses, str) and masses == "equal" else "uam_closed"
+
+
+def plain_masses(masses: Masses) -> Masses:
+    """A word or a list of numbers.
+
+    Raises
+    ------
+    ConfigError
+        There is no such word.
+
+    Examples
+    --------
+    >>> plain_masses("counts"), plain_masses((1, 2.5))
+    ('counts', [1.0, 2.5])
+    """
+    if not isinstance(masses, str):
+        return [float(mass) for mass in masses]
+    if masses not in ("equal", "counts"):
+        raise ConfigError(f"masses is '{masses}'; give 'equal', 'counts', or a number for each time")
+    return masses
 
 
 def learner(
@@ -103,8 +125,10 @@ def joined(
     Raises
     ------
     ConfigError
-        The method cannot use what is given.
+        The method cannot use what is given, or there is no such coupling.
     """
+    if coupling is not None and coupling not in COUPLINGS:
+        raise ConfigError(f"there is no coupling '{coupling}'; {nearest(str(coupling), COUPLINGS)}")
     if relaxation is not None and not 0 < relaxation < math.inf:
         raise ConfigError(f"--relaxation {relaxation:g}: it must be a positive number; 1 is the default")
     if method.learns_from == "snapshots":

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from am.cells.errors import Jackknife, unclear
-from am.cells.learners import AUTO, is_chosen, joined, learner, named
-from am.cells.population import CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
+from am.cells.learners import AUTO, is_chosen, joined, learner, named, plain_masses
+from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
 from am.dynamics.weighted import self_normalised
@@ -119,7 +119,7 @@ class CellModel:
         Raises
         ------
         ValueError
-            A time is outside the course; or times go back and forth.
+            A time is outside the course; times go back and forth; or there is none to push to.
         DataError
             Cells have other components than the fit.
 
@@ -135,6 +135,8 @@ class CellModel:
         asked = [from_time, *(to_time if several else [to_time])]  # type: ignore[misc]
         moments = self.units.clock.learning([self.number(time) for time in asked]).tolist()
         steps = np.diff(moments)
+        if not len(steps):
+            raise ValueError("there is no time to push cells to")
         if not ((steps > 0).all() or (steps < 0).all()):
             raise ValueError(f"times must increase, or decrease, from from_time on; got {asked}")
         x = self._scaled(cells)
@@ -236,7 +238,7 @@ class CellModel:
             return self.words[time]
         try:
             return float(time)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigError(f"there is no time '{time}'; {nearest(str(time), map(str, self.words))}") from None
 
     def _at(self, time: Time) -> tuple[float, float]:
@@ -343,6 +345,7 @@ def fit(
     """
     require("am.fit", "cells")
     source: Source = Path(cells) if isinstance(cells, str) else cells
+    masses = plain_masses(masses)
     name = named(method, masses)
     learned = learner(name, settings or {}, masses)
     joining, cost = joined(name, learned, coupling, relaxation)
@@ -387,7 +390,7 @@ def fit(
         "time_unit": course.unit,
         "basis": course.basis,
         "dimensions": course.x.shape[1],
-        "masses": masses if isinstance(masses, str) else list(masses),
+        "masses": masses,
         "coupling": joining,
         "relaxation": cost,
         **told_of(choice),
@@ -396,7 +399,7 @@ def fit(
     notes = [too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)]
     notes.append(unclear(told.obsm))
     if choosing is not None and choice is None:
-        notes.append("there are too few cells of a time to choose settings by; the default ones are used")
+        notes.append(NOT_CHOSEN)
     words = {word: number for number, of_column in times.words.items() for word in of_column}
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if not isinstance(source, Path):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from am.cells.learners import AUTO, joined, learner, named
 from am.cells.quality import Interval, Weights, averaged, held_out, intervals, some
 from am.config import ConfigError
 from am.config import digest as digest_of
@@ -83,25 +84,36 @@ class Population:
         return cls(course, learner, units, path, key)
 
     def chosen(self, seed: int) -> tuple[Population, Choice | None]:
-        """The same cells with the setup of :func:`am.choose`; as it is, and None, where they are too few to choose.
+        """The same cells with the setup of :func:`am.choose`; with that of ``auto``, and None, where they choose none.
 
-        The key then names the method that was chosen.
+        Then they are too few, or no setup can be followed. The setup before counts for nothing, for other cells may
+        have chosen it. The key names the method.
         """
         points = [some(x, CHOOSING, f"choose/{seed}/{k}") for k, x in enumerate(self.path.points)]
         folds = min(FOLDS, min(map(len, points)) // GROUPS)
         if folds < 2:
-            return self, None
+            return self._default(), None
         try:
             choice = choose(points, self.path.times.tolist(), masses=self.path.masses, folds=folds, seed=seed)
         except ConfigError:  # no setup can be followed
-            return self, None
-        setup = choice.setup
-        learner = setup.model().method
-        assert isinstance(learner, TrainedMethod)  # noqa: S101  (for type checkers: it was fitted)
-        path = SnapshotPath(self.path.points, self.path.times.tolist(), masses=self.path.masses, **setup.path)
+            return self._default(), None
+        method = choice.setup.model().method
+        assert isinstance(method, TrainedMethod)  # noqa: S101  (for type checkers: it was fitted)
+        return self._with(choice.setup.method, method, **choice.setup.path), choice
+
+    def _default(self) -> Population:
+        """The same cells with the setup of ``auto`` that nothing has chosen."""
+        masses: Masses = "equal" if self.path.masses is None else self.path.masses
+        name = named(AUTO, masses)
+        method = learner(name, {}, masses)
+        coupling, cost = joined(name, method, None, None)
+        return self._with(name, method, coupling=coupling or "optimal", relaxation=1.0 if cost is None else cost)
+
+    def _with(self, name: str, method: TrainedMethod[Any], **joining: Any) -> Population:
+        """The same cells with another method, which the key names, and joined otherwise."""
+        path = SnapshotPath(self.path.points, self.path.times.tolist(), masses=self.path.masses, **joining)
         kind, _, rest = self.key.partition("/")
-        key = f"{kind}/{setup.method}/{rest.partition('/')[2]}"
-        return replace(self, learner=learner, path=path, key=key), choice
+        return replace(self, learner=method, path=path, key=f"{kind}/{name}/{rest.partition('/')[2]}")
 
     def learn(self, fabric: Processes, state: Path, digest: str = "", checkpoint_seconds: float = 30.0) -> Dynamics:
         """Train, or go on with what was killed.
@@ -129,6 +141,9 @@ class Population:
 
 
 CHOSEN = "Chosen by cells that were held out"
+NOT_CHOSEN = (
+    "settings are the default ones: cells chose none, since a time has fewer than 20, or no setup could be followed"
+)
 
 
 def told_of(choice: Choice | None) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _of_figure(claim: Claim, figure: str, store: Store) -> Row:
     experiment = figure.rpartition("_")[0]
     kept = store.results(experiment)
     runs = [run for run, _ in kept.records if run != FLOOR]
-    command = f"snakemake --profile workflow/profiles/local results/laptop/figures/{figure}.png"
+    command = f"{_command(experiment, 'laptop')} -- results/laptop/figures/{figure}.png"
     verdict, why = Verdict.CANNOT_SAY, "The figure is drawn, and no number was published to compare it with."
     if not runs:
         verdict, why = Verdict.NOT_RUN, _needs(claim)

@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from am.cells.errors import Jackknife, unclear
-from am.cells.population import Dynamics, Lines, Population, Told, is_turned, judged, lines, measured, tell, told_of
+from am.cells.population import (
+    NOT_CHOSEN,
+    Dynamics,
+    Lines,
+    Population,
+    Told,
+    is_turned,
+    judged,
+    lines,
+    measured,
+    tell,
+    told_of,
+)
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
 from am.dynamics.trajectory import DynamicsError
@@ -69,16 +81,13 @@ class Fitted:
 def chosen(inputs: Inputs) -> Inputs:
     """The same with the setup that cells choose, where nothing of it is given; the largest group chooses for all.
 
-    Where they are too few to choose, a warning says so.
+    Where they choose none, a warning says so.
     """
     if not inputs.choosing:
         return inputs
-    largest = max(inputs.parts, key=lambda part: len(part.course.x))
-    population, choice = _population(largest, inputs).chosen(inputs.seed)
+    population, choice = _population(inputs.largest, inputs).chosen(inputs.seed)
     if choice is None:
-        log.warning(
-            "%s: there are too few cells to choose settings by; those of '%s' are used", inputs.source, inputs.method
-        )
+        log.warning("%s: %s", inputs.source, NOT_CHOSEN)
         return inputs
     return replace(
         inputs,
@@ -250,7 +259,7 @@ class _Run:
     digest: str
     """Of all that weights depend on."""
     choosing: int | None
-    """Seed with which each fold chooses its setup; None where it is given."""
+    """Seed with which each fold chooses its setup; None where it is given, or another group chooses."""
 
     @classmethod
     def of(cls, part: Part, inputs: Inputs, out: Path, code: str) -> _Run:
@@ -263,7 +272,7 @@ class _Run:
             replicates = (column if part.rows is None else column[part.rows]).tolist()
         trained_by = {**about, "settings": inputs.learner.settings.model_dump(mode="json", exclude={"sampling"})}
         state = digest([trained_by, code, inputs.sha256])
-        choosing = inputs.seed if inputs.choosing else None
+        choosing = inputs.seed if inputs.choosing and part is inputs.largest else None
         return cls(part, out / part.folder, about, population, inputs.held_out, replicates, state, choosing)
 
     @property

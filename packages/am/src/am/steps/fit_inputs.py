@@ -72,6 +72,11 @@ class Inputs:
         return source_name(self.source)
 
     @property
+    def largest(self) -> Part:
+        """The part with the most cells, which chooses for all."""
+        return max(self.parts, key=lambda part: len(part.course.x))
+
+    @property
     def unit(self) -> str | None:
         """Of time, where the column tells one."""
         return self.parts[0].course.unit
