@@ -605,16 +605,16 @@ def keep(
 
 
 @app.command()
-def compare(
+def agree(
     scale: ScaleOption,
     project: ProjectOption = Path("config"),
     results: ResultsOption = None,
     kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
 ) -> None:
     """Say whether a rerun agrees with the reference results: identical, within the spread over seeds, or beyond it."""
-    require("am compare", "cells")
+    require("am agree", "cells")
     from am.experiments import Project
-    from am.steps.compare import compare as step
+    from am.steps.agree import agree as step
 
     asked = Project(project, {"scale": scale}, opt_in=True)
     typer.echo("\n".join(step(asked, results or Path("results", asked.scale), kept)))

@@ -14,7 +14,7 @@ from am.report.store import holds_results, read_kept
 from am.steps.recorded import results_of
 
 
-def compare(project: Project, results: Path, kept: Path) -> list[str]:
+def agree(project: Project, results: Path, kept: Path) -> list[str]:
     """What there is to say, in at most ten lines, of the runs and seeds that the settings ask for.
 
     Parameters
