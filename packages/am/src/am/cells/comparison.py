@@ -11,8 +11,7 @@ import logging
 import math
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +31,7 @@ from am.extras import MissingExtraError, require
 from am.io.cell_files import called, read_columns
 from am.io.files import remove_folder, write_text
 from am.io.time_course import TimeCourse, read_time_course
+from am.marginals.units import Units
 from am.methods.contract import PredictionError, TrainedMethod
 from am.randomness import generator
 from am.report.estimates import jackknife_error, student
@@ -40,7 +40,7 @@ from am.selection import GROUPS, energies
 from am.training.arithmetic import arithmetic
 from am.training.devices import Processes, launch
 from am.training.fingerprint import fingerprint
-from am.training.loop import TrainingError, only_run
+from am.training.loop import Trained, only_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ITERATIONS = 1000
+ITERATIONS = 500
 """Steps of a method that is trained by steps, unless another number is asked for."""
 NEAR = 0.1
 """Part of a distance, or of the noise floor where that is larger, by which half of the steps may differ from all."""
@@ -111,7 +111,7 @@ class Comparison:
 
         lines = [self.verdict, f"Mean energy distance to the later cells, in units of {self.basis}:"]
         whole = self.table[self.table["from"].isna()]
-        for task, rows in whole.groupby("held_out", sort=True):
+        for task, rows in whole.sort_values("distance").groupby("held_out"):
             shown = pd.DataFrame(
                 {
                     f"{task} held out": rows["method"],
@@ -182,7 +182,7 @@ def compare(
     MissingExtraError
         A named method needs a package that is not installed.
     TrainingError
-        Training cannot go on.
+        Training cannot go on. What is finished is kept, so that ``methods`` without this one go on.
 
     Examples
     --------
@@ -260,6 +260,20 @@ class _Part:
     def learned(self) -> TimeCourse:
         return self.course.some(self.rows)
 
+    @cached_property
+    def units(self) -> Units:
+        return Units.of(self.learned)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that a trial depends on but the method."""
+        steps = [(step.start, step.target) for step in self.steps]
+        return fingerprint([self.course.x, self.course.time, self.rows, steps, self.group])
+
+    def seen(self, rows: Tensor) -> Tensor:
+        """Some cells of the course as a method sees them, (m, d)."""
+        return self.units.scaled(self.course.x[rows.numpy()])
+
 
 def _parts(course: TimeCourse, share: float, replicates: Sequence[Any] | None, seed: int) -> list[_Part]:
     times = course.times.tolist()
@@ -267,10 +281,10 @@ def _parts(course: TimeCourse, share: float, replicates: Sequence[Any] | None, s
     fewest = min(int(here.sum()) for here in at.values())
     # The cells that am.fit holds out with this seed, too.
     folds = held_out(course, share, f"fit/{seed}", replicates, enough(share, fewest))
-    group = _groups(course, folds, seed)
+    group, stray = _groups(course, folds, seed), Units.of(course).stray
 
-    def rows(some_rows: Rows, name: str) -> Tensor:
-        return some(torch.from_numpy(np.flatnonzero(some_rows)), CELLS, f"compare/{seed}/{name}")
+    def rows(of: Rows, name: str) -> Tensor:
+        return some(torch.from_numpy(np.flatnonzero(of & ~stray)), CELLS, f"compare/{seed}/{name}")
 
     parts = []
     for number, out in enumerate(folds):
@@ -279,7 +293,7 @@ def _parts(course: TimeCourse, share: float, replicates: Sequence[Any] | None, s
         parts.append(_Part("cells", f"cells {number}", course, ~out, steps, group))
     for begin, end in pairwise(times[:-1]):
         step = Step(begin, end, rows(at[begin], f"{begin}"), rows(at[end], f"{end}"))
-        parts.append(_Part("time", f"time {end:g}", course, ~at[end], [step], group))
+        parts.append(_Part("time", f"time {end:.15g}", course, ~at[end], [step], group))
     return parts
 
 
@@ -340,8 +354,7 @@ class _Trials:
         """The trial, and whether it was made now."""
         method = self.learners[name]
         code = step_digest("compare", f"am.methods.{named(name, 'equal')}")
-        depends = [name, method.settings, self.seed, code, part.course.x, part.course.time, part.rows]
-        digest = fingerprint([*depends, part.group, [(step.start, step.target) for step in part.steps]])
+        digest = fingerprint([name, method.settings, self.seed, code, part.digest])
         file = self.folder / name / f"{part.name}.json"
         if file.exists():
             told = json.loads(file.read_text(encoding="utf-8"))
@@ -366,37 +379,21 @@ class _Trials:
         try:
             dynamics = population.learn(self.fabric, state, digest, self.checkpoint_seconds, backward=False)
             trained = dynamics.models[""]
-            scores = _scores(dynamics, population, part)
-            half = self._half(dynamics, population, part) if is_iterated(named(name, "equal")) else None
+            scores = _scores(dynamics, part)
+            half = _half(dynamics, trained, part) if hasattr(method.settings, "training") else None
         except (DynamicsError, PredictionError) as error:
             return Trial(failure=" ".join(str(error).split()))
-        except TrainingError as error:
-            raise TrainingError(f"{error}; what is finished is kept, and other methods go on without this one") from error
         if not np.isfinite(scores).all():
             return Trial(failure="its weights are worth no two cells")
         return Trial(scores, half, chosen + trained.seconds)
 
-    def _half(self, dynamics: Dynamics, population: Population, part: _Part) -> list[float]:
-        """Distances with the weights after half of the steps; NaN where there are none, or they cannot be followed."""
-        steps = population.learner.settings.training.iterations
-        weights = dynamics.models[""].snapshots.get(round(steps / 2))
-        if weights is None:
-            return [math.nan] * len(part.steps)
-        dynamics.network.load_state_dict(weights)
-        try:
-            return [score[0] for score in _scores(dynamics, population, part)]
-        except (DynamicsError, PredictionError):
-            return [math.nan] * len(part.steps)
-
     def _control(self, name: str, part: _Part) -> Trial:
-        population = Population.of(part.learned, next(iter(self.learners.values())), "compare")
         if name == _FLOOR:
-            return Trial(_floors(population, part))
+            return Trial(_floors(part))
         method = build_method(name, {}, name)
-        network = population.path if method.learns_from == "snapshots" else None
+        network = part.units.path(part.learned) if method.learns_from == "snapshots" else None
         key = f"compare/{name}/{self.seed}/{part.name}"
-        dynamics = Dynamics(method, network, None, key, torch.device("cpu"), {})
-        return Trial(_scores(dynamics, population, part))
+        return Trial(_scores(Dynamics(method, network, None, key, torch.device("cpu"), {}), part))
 
 
 def _left(names: Sequence[str], took: Mapping[str, Sequence[float]]) -> str:
@@ -407,29 +404,39 @@ def _left(names: Sequence[str], took: Mapping[str, Sequence[float]]) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def _scores(dynamics: Dynamics, population: Population, part: _Part) -> list[list[float]]:
+def _scores(dynamics: Dynamics, part: _Part) -> list[list[float]]:
     """For each step, how far pushed cells are from those that are there, and without each group of cells."""
-    units, course = population.units, part.course
     found = []
     for step in part.steps:
-        x, y = (units.scaled(course.x[rows.numpy()]) for rows in (step.start, step.target))
+        x, y = part.seen(step.start), part.seen(step.target)
         with arithmetic():
-            moved = dynamics.push(x, units.clock.learning([step.begin, step.end]).tolist(), "compare")
+            moved = dynamics.push(x, part.units.clock.learning([step.begin, step.end]).tolist(), "compare")
         weight = torch.zeros(len(x)) if moved.log_weight is None else moved.log_weight[-1].cpu()
-        groups = part.group[step.start], part.group[step.target]
-        found.append((units.spread * energies(moved.x[-1].cpu(), y, weight, *groups)).tolist())
+        distances = energies(moved.x[-1].cpu(), y, weight, part.group[step.start], part.group[step.target])
+        found.append((part.units.spread * distances).tolist())
     return found
 
 
-def _floors(population: Population, part: _Part) -> list[list[float]]:
+def _half(dynamics: Dynamics, trained: Trained, part: _Part) -> list[float]:
+    """Distances with the weights after half of the steps; NaN where there are none, or they cannot be followed."""
+    first, last = min(trained.snapshots), max(trained.snapshots)
+    if first == last:
+        return [math.nan] * len(part.steps)
+    dynamics.network.load_state_dict(trained.snapshots[first])
+    try:
+        return [score[0] for score in _scores(dynamics, part)]
+    except (DynamicsError, PredictionError):
+        return [math.nan] * len(part.steps)
+
+
+def _floors(part: _Part) -> list[list[float]]:
     """For each step, distances of pairs of samples of the later cells."""
-    units, course = population.units, part.course
     found = []
     for step in part.steps:
-        y = units.scaled(course.x[step.target.numpy()])
-        more = units.seen(part.learned, step.end) if part.task == "cells" else None
+        more = part.units.seen(part.learned, step.end) if part.task == "cells" else None
         key = f"compare/{part.name}/{step.end}"
-        found.append((units.spread * np.array(splits(y, len(step.start), key, more, SPLITS))).tolist())
+        distances = splits(part.seen(step.target), len(step.start), key, more, SPLITS)
+        found.append((part.units.spread * np.array(distances)).tolist())
     return found
 
 
@@ -491,10 +498,10 @@ def _rows(
         }
         if name in scores:
             row["distance"] = distance = float(scores[name][0])
-            halves = [trials[name, part].half for part, _ in chosen]
-            if all(half is not None for half in halves):
-                row["half"] = half = float(np.mean([half[number] for half, (_, number) in zip(halves, chosen, strict=True) if half]))
-                row["cut_short"] = not abs(half - distance) <= NEAR * max(distance, floor)
+            halves = [half[number] for part, number in chosen if (half := trials[name, part].half) is not None]
+            if halves:
+                row["half"] = float(np.mean(halves))
+                row["cut_short"] = not abs(row["half"] - distance) <= NEAR * max(distance, floor)
         if name in scores and best is not None:
             row |= _behind(scores[name] - scores[best])
         yield row

@@ -364,7 +364,11 @@ def fit(
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
     with checkpoints(state) as folder:
         found = measured(
-            population, held_out, replicates, lambda part, name: part.learn(fabric, folder / name, backward=False), choosing
+            population,
+            held_out,
+            replicates,
+            lambda part, name: part.learn(fabric, folder / name, backward=False),
+            choosing,
         )
         dynamics = population.learn(fabric, folder / "all")
         with arithmetic():
