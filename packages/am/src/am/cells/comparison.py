@@ -65,7 +65,7 @@ CONTROLS: Mapping[Task, tuple[str, ...]] = {"cells": (STILL,), "time": (STILL, "
 _FLOOR = "noise floor"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """How near methods come to cells, and to times, that they have not seen."""
 
@@ -119,7 +119,7 @@ class Comparison:
                     "behind the best": [
                         f"{row.behind:.3g} [{row.behind_low:.3g}, {row.behind_high:.3g}]" for row in rows.itertuples()
                     ],
-                    "seconds": rows["seconds"].map("{:.1f}".format),
+                    "seconds": rows["seconds"].map("{:.1f}".format).replace("nan", ""),
                     "": np.where(rows["cut_short"], "cut short", ""),
                 }
             )
@@ -231,7 +231,7 @@ def _learners(methods: Iterable[str] | None, iterations: int) -> dict[str, Train
 
 
 @dataclass(frozen=True)
-class Step:
+class _Step:
     """From some cells to later ones."""
 
     begin: float
@@ -252,7 +252,7 @@ class _Part:
     """All cells."""
     rows: Rows
     """(n,) which are learned from."""
-    steps: Sequence[Step]
+    steps: Sequence[_Step]
     group: Tensor
     """(n,) of the jackknife: the same in all parts."""
 
@@ -289,10 +289,10 @@ def _parts(course: TimeCourse, share: float, replicates: Sequence[Any] | None, s
     parts = []
     for number, out in enumerate(folds):
         chosen = {time: rows(out & at[time], f"{number}/{time}") for time in times}
-        steps = [Step(begin, end, chosen[begin], chosen[end]) for begin, end in pairwise(times)]
+        steps = [_Step(begin, end, chosen[begin], chosen[end]) for begin, end in pairwise(times)]
         parts.append(_Part("cells", f"cells {number}", course, ~out, steps, group))
     for begin, end in pairwise(times[:-1]):
-        step = Step(begin, end, rows(at[begin], f"{begin}"), rows(at[end], f"{end}"))
+        step = _Step(begin, end, rows(at[begin], f"{begin}"), rows(at[end], f"{end}"))
         parts.append(_Part("time", f"time {end:.15g}", course, ~at[end], [step], group))
     return parts
 
@@ -310,7 +310,7 @@ def _groups(course: TimeCourse, folds: Sequence[Rows], seed: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Trial:
+class _Trial:
     """What one method made of one part."""
 
     scores: list[list[float]] = field(default_factory=list)
@@ -332,9 +332,9 @@ class _Trials:
     folder: Path
     checkpoint_seconds: float
 
-    def all(self) -> dict[tuple[str, str], Trial]:
+    def all(self) -> dict[tuple[str, str], _Trial]:
         """By the names of method and part; the whole of a part after the other, so that all speeds are soon known."""
-        found: dict[tuple[str, str], Trial] = {}
+        found: dict[tuple[str, str], _Trial] = {}
         took: dict[str, list[float]] = {}
         pairs = [(name, part) for part in self.parts for name in self.learners]
         for number, (name, part) in enumerate(pairs, 1):
@@ -350,7 +350,7 @@ class _Trials:
                 found[name, part.name] = self._control(name, part)
         return found
 
-    def _kept(self, name: str, part: _Part) -> tuple[Trial, bool]:
+    def _kept(self, name: str, part: _Part) -> tuple[_Trial, bool]:
         """The trial, and whether it was made now."""
         method = self.learners[name]
         code = step_digest("compare", f"am.methods.{named(name, 'equal')}")
@@ -359,7 +359,7 @@ class _Trials:
         if file.exists():
             told = json.loads(file.read_text(encoding="utf-8"))
             if told.pop("digest", None) == digest:
-                return Trial(**told), False
+                return _Trial(**told), False
         state = file.with_suffix("")
         trial = self._tried(name, part, state, digest)
         write_text(json.dumps({"digest": digest, **asdict(trial)}), file)
@@ -367,7 +367,7 @@ class _Trials:
             remove_folder(state)
         return trial, True
 
-    def _tried(self, name: str, part: _Part, state: Path, digest: str) -> Trial:
+    def _tried(self, name: str, part: _Part, state: Path, digest: str) -> _Trial:
         method = self.learners[name]
         joining, cost = joined(named(name, "equal"), method, None, None)
         key = f"compare/{named(name, 'equal')}/{self.seed}/{part.name}"
@@ -382,18 +382,18 @@ class _Trials:
             scores = _scores(dynamics, part)
             half = _half(dynamics, trained, part) if hasattr(method.settings, "training") else None
         except (DynamicsError, PredictionError) as error:
-            return Trial(failure=" ".join(str(error).split()))
+            return _Trial(failure=" ".join(str(error).split()))
         if not np.isfinite(scores).all():
-            return Trial(failure="its weights are worth no two cells")
-        return Trial(scores, half, chosen + trained.seconds)
+            return _Trial(failure="its weights are worth no two cells")
+        return _Trial(scores, half, chosen + trained.seconds)
 
-    def _control(self, name: str, part: _Part) -> Trial:
+    def _control(self, name: str, part: _Part) -> _Trial:
         if name == _FLOOR:
-            return Trial(_floors(part))
+            return _Trial(_floors(part))
         method = build_method(name, {}, name)
         network = part.units.path(part.learned) if method.learns_from == "snapshots" else None
         key = f"compare/{name}/{self.seed}/{part.name}"
-        return Trial(_scores(Dynamics(method, network, None, key, torch.device("cpu"), {}), part))
+        return _Trial(_scores(Dynamics(method, network, None, key, torch.device("cpu"), {}), part))
 
 
 def _left(names: Sequence[str], took: Mapping[str, Sequence[float]]) -> str:
@@ -441,11 +441,11 @@ def _floors(part: _Part) -> list[list[float]]:
 
 
 def _table(
-    parts: Sequence[_Part], learners: Mapping[str, TrainedMethod[Any]], trials: Mapping[tuple[str, str], Trial]
+    parts: Sequence[_Part], learners: Mapping[str, TrainedMethod[Any]], trials: Mapping[tuple[str, str], _Trial]
 ) -> pd.DataFrame:
     import pandas as pd
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task in ("cells", "time"):
         mine = [part for part in parts if part.task == task]
         intervals = list(dict.fromkeys((step.begin, step.end) for part in mine for step in part.steps))
@@ -457,7 +457,7 @@ def _table(
 def _rows(
     parts: Sequence[_Part],
     learners: Mapping[str, TrainedMethod[Any]],
-    trials: Mapping[tuple[str, str], Trial],
+    trials: Mapping[tuple[str, str], _Trial],
     interval: tuple[float, float] | None,
 ) -> Iterator[dict[str, Any]]:
     """A row for each method: of one interval, or of the mean over all."""
