@@ -43,7 +43,7 @@ reproduce: $(READY)  ## everything, from data to the verdict: SCALE=smoke, lapto
 	shown=$$(mktemp -d)
 	trap 'rm -r "$$shown"' EXIT
 	am verify --project config --scale $(SCALE) --results $$results --out "$$shown/verdict.html"
-	am compare --scale $(SCALE) --results $$results
+	am agree --scale $(SCALE) --results $$results
 	echo "verdict: $$results/verdict.html"
 	echo "report:  $$results/report.html, and of the workflow itself $$results/workflow.html"
 	if [ "$$failed" ]; then

@@ -68,13 +68,14 @@ def test_commands_exist(page: Path) -> None:
 @pytest.mark.trains
 def test_example_of_the_library_does_what_it_says(tmp_path: Path) -> None:
     page = (ROOT / "packages/am/README.md").read_text()
-    example, cells = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    example, cells, methods = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     check = "assert moved.x.shape == (3, 1000, 2)\n"
     check += "assert (moved.x[-1].mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.3, moved.x[-1].mean(0)\n"
     check += "assert (moved.x[-1].std(0) - 2).abs().max() < 0.3, moved.x[-1].std(0)\n"
     cells += "assert 'do not interpret' not in model.verdict\nassert cells.obsm['X_am_velocity'].shape == (271, 5)\n"
+    methods += "assert found.verdict.startswith('Held-out cells: ')\n"
     run = subprocess.run(
-        [sys.executable, "-c", example + check + cells],
+        [sys.executable, "-c", example + check + cells + methods],
         cwd=tmp_path,
         check=False,
         capture_output=True,

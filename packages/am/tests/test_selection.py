@@ -12,7 +12,7 @@ from torch import Tensor
 
 import am
 from am.metrics.energy import energy_distance
-from am.selection import GROUPS, _energies, default_setups
+from am.selection import GROUPS, default_setups, energies
 
 pytestmark = pytest.mark.trains
 
@@ -26,7 +26,7 @@ def normal(n: int, seed: int, d: int = 2) -> Tensor:
 def test_distances_without_each_group_are_those_of_the_other_points() -> None:
     x, y, log_weight = normal(50, 0), normal(40, 1) + 0.5, normal(50, 2, 1)[:, 0]
     groups = torch.arange(50) % GROUPS, torch.arange(40) * 7 % GROUPS
-    found = _energies(x, y, log_weight, *groups)
+    found = energies(x, y, log_weight, *groups)
     assert float(found[0]) == pytest.approx(energy_distance(x, y, log_weight), abs=1e-6)
     for k in range(GROUPS):
         rest = [group != k for group in groups]

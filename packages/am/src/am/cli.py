@@ -231,6 +231,70 @@ def fit(
 
 
 @app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="An .h5ad or a Zarr store; it is left as it is.", show_default=False)],
+    time_key: Annotated[str, typer.Option(help="Column of obs with the time of each cell.")],
+    basis: Annotated[str, typer.Option(help="Key of obsm to learn in; X_ may be left out.")] = "X_pca",
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Names with commas between them, auto among them; every one that can be fitted to snapshots when left "
+            "out."
+        ),
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Leading components to learn in; all when left out.")
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")] = 500,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the cells of each time that is held out; 0: times alone.")
+    ] = 0.2,
+    replicate_key: Annotated[
+        str | None, typer.Option(help="Column of obs, such as a donor, whose values are held out as wholes.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is held out, weights, training and sampling.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write into; <name of the file>_compared when left out.")
+    ] = None,
+    accelerator: AcceleratorOption = "auto",
+    threads: ThreadsOption = 1,
+    checkpoint_seconds: CheckpointOption = 30.0,
+) -> None:
+    """Find out which method suits your own cells; or continue where a killed comparison stopped.
+
+    Cells are held out, fold by fold, and each inner time as a whole. Every method learns from the rest and pushes cells
+    to those that it has not seen. Beside the methods stand two controls, no dynamics and straight lines of optimal
+    transport between neighbouring times, and the noise floor.
+
+    comparison.csv has a row for each method and interval, and for the mean over intervals: the energy distance, how
+    much farther that is than the best method with its 95 % interval, and seconds. comparison.pdf and .png show the
+    means. A method is cut short if half of its steps give another distance by more than a tenth. The same command with
+    other --methods reuses what is finished.
+    """
+    require("am compare", "cells", "report")
+    _use(threads)
+    from am.steps.compare import compare as step
+    from am.steps.fit_inputs import source_name
+
+    found, files = step(
+        file,
+        time_key,
+        Path(f"{source_name(file)}_compared") if out is None else out,
+        basis=basis,
+        methods=None if methods is None else [name.strip() for name in methods.split(",")],
+        dimensions=dimensions,
+        iterations=iterations,
+        held_out=held_out,
+        replicate_key=replicate_key,
+        seed=seed,
+        accelerator=accelerator,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    typer.echo(str(found))
+    typer.echo(f"wrote {', '.join(map(str, files))}")
+
+
+@app.command()
 def predict(
     folder: Annotated[Path, typer.Argument(help="What `am fit` wrote.", show_default=False)],
     cells: Annotated[
@@ -610,16 +674,16 @@ def keep(
 
 
 @app.command()
-def compare(
+def agree(
     scale: ScaleOption,
     project: ProjectOption = Path("config"),
     results: ResultsOption = None,
     kept: Annotated[Path, typer.Option(help="The store of reference results.")] = Path("results/expected"),
 ) -> None:
     """Say whether a rerun agrees with the reference results: identical, within the spread over seeds, or beyond it."""
-    require("am compare", "cells")
+    require("am agree", "cells")
     from am.experiments import Project
-    from am.steps.compare import compare as step
+    from am.steps.agree import agree as step
 
     asked = Project(project, {"scale": scale}, opt_in=True)
     typer.echo("\n".join(step(asked, results or Path("results", asked.scale), kept)))

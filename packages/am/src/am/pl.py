@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from am.cells.comparison import Comparison, Task
     from am.cells.model import CellModel
 
     Floats = NDArray[np.float64]
@@ -140,6 +141,46 @@ def growth(adata: AnnData, basis: str | None = None, ax: Axes | None = None) -> 
     dots = ax.scatter(points[:, 0], points[:, 1], c=rates, s=4, cmap="RdBu_r", vmin=-most, vmax=most, linewidths=0)
     _named(ax, key)
     ax.figure.colorbar(dots, ax=ax, label=f"growth rate (per unit of {told['time_key']})")
+    return ax
+
+
+def comparison(found: Comparison, held_out: Task = "cells", ax: Axes | None = None) -> Axes:
+    """How near each method comes to what was held out, the nearest first, as the mean over intervals.
+
+    A whisker is the 95 % interval of the difference to the best method: where it reaches the dotted line, the two
+    cannot be told apart. Hollow dots were cut short.
+
+    Parameters
+    ----------
+    found
+        What :func:`am.compare` returned.
+    held_out
+        ``cells``, or ``time``.
+
+    Raises
+    ------
+    ConfigError
+        Nothing of that kind was held out.
+    """
+    table = found.table
+    rows = table[(table["held_out"] == held_out) & table["from"].isna() & table["distance"].notna()]
+    if rows.empty:
+        raise ConfigError(f"nothing is known of {held_out} held out: {nearest(held_out, table['held_out'].unique())}")
+    rows = rows.sort_values("distance")
+    ax = _axes(ax)
+    ax.axvspan(min(0.0, rows["distance"].min()), rows["noise_floor"].iloc[0], color="0.9", lw=0, label="noise floor")
+    ax.axvline(rows.loc[~rows["control"], "distance"].min(), color="0.4", linestyle=":", linewidth=0.8)
+    told: list[dict[Any, Any]] = rows.to_dict("records")
+    for place, row in enumerate(told):
+        colour = "0.5" if row["control"] else "#0072B2"
+        reach = row["behind_high"] - row["behind"]
+        face = "white" if row["cut_short"] else colour
+        ax.errorbar(row["distance"], place, xerr=reach, color=colour, fmt="o", markersize=4, mfc=face, elinewidth=1)
+    ax.set_yticks(range(len(told)), [row["method"] + " (control)" * row["control"] for row in told])
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    ax.set_xlabel(f"energy distance to the later cells ({found.basis})")
+    ax.set_title("cells held out" if held_out == "cells" else "times held out")
     return ax
 
 

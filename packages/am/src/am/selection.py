@@ -313,7 +313,7 @@ def _scores(fits: _Fits, folds: Sequence[Fold], seed: int) -> Tensor:
                 return lost
             log_weight = torch.zeros(len(held[k])) if pushed.log_weight is None else pushed.log_weight[1]
             belongs = [group[k][fold.cells[k]], group[k + 1][fold.cells[k + 1]]]
-            distances.append(_energies(pushed.x[1], held[k + 1], log_weight, *belongs))
+            distances.append(energies(pushed.x[1], held[k + 1], log_weight, *belongs))
             found.append(_without_each(log_weight.double().exp(), belongs[0]))
     distance = torch.stack(distances).mean(0)
     mass = torch.stack(found).view(len(fits), -1, 1 + GROUPS).mean(0)
@@ -334,7 +334,7 @@ def _without_each(values: Tensor, group: Tensor) -> Tensor:
     return torch.cat([values.mean()[None], (totals.sum() - totals) / (counts.sum() - counts)])
 
 
-def _energies(x: Tensor, y: Tensor, log_weight: Tensor, x_group: Tensor, y_group: Tensor) -> Tensor:
+def energies(x: Tensor, y: Tensor, log_weight: Tensor, x_group: Tensor, y_group: Tensor) -> Tensor:
     """Energy distance as of :func:`am.metrics.energy.energy_distance`, and without each group: (1 + groups,).
 
     From one sum of distances for each pair of groups.

@@ -211,7 +211,7 @@ def test_without_a_commit_nothing_is_clean(monkeypatch: pytest.MonkeyPatch, proj
 
 def test_a_rerun_is_compared_with_the_store(am: Any) -> None:
     assert am("keep", *ABOUT).code == 0
-    told = am("compare", *ABOUT)
+    told = am("agree", *ABOUT)
     assert (told.code, told.out.splitlines()) == (
         0,
         [
@@ -223,14 +223,14 @@ def test_a_rerun_is_compared_with_the_store(am: Any) -> None:
     )
     for seed in (0, 1):
         change(ATOM / f"am/seed{seed}/metrics.csv", 1000.0)
-    lines = am("compare", *ABOUT).out.splitlines()
+    lines = am("agree", *ABOUT).out.splitlines()
     assert lines[1] == "16 values stand in both, and 8 of them are identical."
     assert all(line.startswith("  atom, am, ") for line in lines[3:])
 
 
 def test_where_nothing_is_kept_of_a_scale_it_is_said(am: Any) -> None:
-    told = am("compare", *ABOUT)
+    told = am("agree", *ABOUT)
     assert told.out == "results/expected/tiny: there is no reference to compare these results with\n"
     assert told.code == 0
     shutil.rmtree(ATOM)
-    assert am("compare", *ABOUT).sentence == "results/tiny: there are no results to compare"
+    assert am("agree", *ABOUT).sentence == "results/tiny: there are no results to compare"

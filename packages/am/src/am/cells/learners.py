@@ -101,10 +101,9 @@ def learner(
     """
     settings = merge(_OWN.get(name, {}), dict(given))
     if name in plugins.names("am.methods") and not _is_fitted(name):
-        able = filter(_is_fitted, plugins.names("am.methods"))
-        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(able)}")
+        raise ConfigError(f"the method '{name}' cannot be fitted to snapshots; choose from: {', '.join(fitted())}")
     if iterations is not None:
-        if name in plugins.names("am.methods") and not _is_iterated(name):
+        if name in plugins.names("am.methods") and not is_iterated(name):
             raise ConfigError(f"the method '{name}' is one solve, without the steps that --iterations would count")
         settings = merge(settings, {"training": {"iterations": iterations}})
     method = build_method(name, settings, where)
@@ -150,10 +149,22 @@ def joined(
     return coupling, 1.0 if relaxation is None else relaxation
 
 
+def fitted() -> list[str]:
+    """Names of all methods that can be fitted to snapshots."""
+    return [name for name in plugins.names("am.methods") if _is_fitted(name)]
+
+
+def is_iterated(name: str) -> bool:
+    """Whether a method is trained by steps.
+
+    Examples
+    --------
+    >>> is_iterated("am"), is_iterated("am_closed")
+    (True, False)
+    """
+    return "training" in plugins.load("am.methods", name).METHOD.settings_type.model_fields
+
+
 def _is_fitted(name: str) -> bool:
     kind: type[Method[Any]] = plugins.load("am.methods", name).METHOD
     return issubclass(kind, ActionMethod) or (issubclass(kind, TrainedMethod) and kind.learns_from == "snapshots")
-
-
-def _is_iterated(name: str) -> bool:
-    return "training" in plugins.load("am.methods", name).METHOD.settings_type.model_fields

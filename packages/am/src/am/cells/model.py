@@ -257,7 +257,7 @@ class CellModel:
 
 
 @contextmanager
-def _state(folder: Path | str | None) -> Iterator[Path]:
+def checkpoints(folder: Path | str | None) -> Iterator[Path]:
     """The folder of checkpoints; one that does not last where none is given."""
     if folder is not None:
         yield Path(folder)
@@ -368,12 +368,12 @@ def fit(
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
     jackknife = Jackknife(population)
-    with _state(state) as folder:
+    with checkpoints(state) as folder:
         found = measured(
             population,
             held_out,
             replicates,
-            lambda part, name: part.learn(fabric, folder / name),
+            lambda part, name: part.learn(fabric, folder / name, backward=False),
             choosing,
             jackknife.add,
         )

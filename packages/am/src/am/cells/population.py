@@ -19,7 +19,7 @@ from am.dynamics.weighted import self_normalised
 from am.io.time_course import Floats, Points, TimeCourse
 from am.marginals.snapshots import SnapshotPath
 from am.marginals.units import Units
-from am.methods.contract import ActionMethod, Prediction, TrainedMethod
+from am.methods.contract import ActionMethod, Method, Prediction, TrainedMethod
 from am.metrics.fields import cosines
 from am.randomness import derive_seed, generator
 from am.selection import FOLDS, GROUPS, Choice, choose
@@ -115,7 +115,15 @@ class Population:
         kind, _, rest = self.key.partition("/")
         return replace(self, learner=method, path=path, key=f"{kind}/{name}/{rest.partition('/')[2]}")
 
-    def learn(self, fabric: Processes, state: Path, digest: str = "", checkpoint_seconds: float = 30.0) -> Dynamics:
+    def learn(
+        self,
+        fabric: Processes,
+        state: Path,
+        digest: str = "",
+        checkpoint_seconds: float = 30.0,
+        *,
+        backward: bool = True,
+    ) -> Dynamics:
         """Train, or go on with what was killed.
 
         Parameters
@@ -124,6 +132,8 @@ class Population:
             Folder of checkpoints.
         digest
             Of all that weights depend on: training begins anew where it differs.
+        backward
+            Whether cells will also be pushed back, which some methods learn apart.
 
         Raises
         ------
@@ -133,11 +143,12 @@ class Population:
         train = _Training(self.learner, fabric, state, digest, checkpoint_seconds)
         network, trained = train(self.path, self.key)
         models = {"": trained}
+        back: Any = None
         if is_turned(self.learner):
-            backward: Any = network.reversed()
-        else:  # learned from the course run backwards
-            backward, models["_backward"] = train(_backwards(self.path), f"{self.key}/backward")
-        return Dynamics(self.learner, network, backward, self.key, fabric.device, models)
+            back = network.reversed()
+        elif backward:  # learned from the course run backwards
+            back, models["_backward"] = train(_backwards(self.path), f"{self.key}/backward")
+        return Dynamics(self.learner, network, back, self.key, fabric.device, models)
 
 
 CHOSEN = "Chosen by cells that were held out"
@@ -151,7 +162,7 @@ def told_of(choice: Choice | None) -> dict[str, Any]:
     return {} if choice is None else {"chosen": str(choice.setup), "tried": [str(row) for row in choice.tried]}
 
 
-def is_turned(learner: TrainedMethod[Any]) -> bool:
+def is_turned(learner: Method[Any]) -> bool:
     """Whether cells run backwards along the same field."""
     return isinstance(learner, ActionMethod) and learner.reversible
 
@@ -160,10 +171,10 @@ def is_turned(learner: TrainedMethod[Any]) -> bool:
 class Dynamics:
     """What was learned of a population; lengths and times are those of its units."""
 
-    learner: TrainedMethod[Any]
+    learner: Method[Any]
     network: Any
     backward: Any
-    """What pushes cells back, from 1 - t on."""
+    """What pushes cells back, from 1 - t on; None where nothing was learned for that."""
     key: str
     device: torch.device
     models: dict[str, Trained]
@@ -313,6 +324,17 @@ def fields(course: TimeCourse, units: Units, dynamics: Dynamics, *, absolute: bo
     return wide.found
 
 
+def enough(share: float, fewest: int) -> int:
+    """Folds that together hold out :data:`ENOUGH` cells of each time, or all.
+
+    Examples
+    --------
+    >>> enough(0.2, 250), enough(0.2, 60)
+    (2, 5)
+    """
+    return min(round(1 / share), math.ceil(ENOUGH / (share * fewest))) if share else 1
+
+
 def measured(
     population: Population,
     share: float,
@@ -343,8 +365,7 @@ def measured(
         The share leaves too few cells.
     """
     course, path = population.course, population.path
-    steps, fewest = hasattr(population.learner.settings, "training"), min(map(len, path.points))
-    most = 1 if steps or not share else min(round(1 / share), math.ceil(ENOUGH / (share * fewest)))
+    most = 1 if hasattr(population.learner.settings, "training") else enough(share, min(map(len, path.points)))
     key = f"fit/{population.key.rpartition('/')[2]}"  # so that all methods hold out the same cells
     found, folds = [], held_out(course, share, key, replicates, most)
     for number, out in enumerate(folds):

@@ -1,48 +1,96 @@
-"""Say whether a rerun agrees with the reference results of its scale."""
+"""Compare methods on the cells of a file, or go on with a comparison that was killed."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
+from am.cells.comparison import Comparison
+from am.cells.comparison import compare as compared
+from am.io.files import WriteError, atomic
+from am.io.provenance import origin, sidecar, write_origin
+from am.pl import comparison
+from am.report.figures.saving import save_figure
+from am.report.figures.style import PAGE, styled
+from am.runs import step_digest
 
-from am.config import ConfigError
-from am.experiments import Project
-from am.io.tidy import read_metrics
-from am.report.agreement import agreement
-from am.report.store import holds_results, read_kept
-from am.steps.recorded import results_of
+STATE = ".am-compare-state"
+"""Holds every trial that is finished, and checkpoints of the one that is not."""
+_ROW = 0.18
+"""Of a method in the figure, in inches."""
 
 
-def compare(project: Project, results: Path, kept: Path) -> list[str]:
-    """What there is to say, in at most ten lines, of the runs and seeds that the settings ask for.
+def compare(
+    source: Path,
+    time_key: str,
+    out: Path,
+    *,
+    basis: str,
+    methods: Sequence[str] | None,
+    dimensions: int | None,
+    iterations: int,
+    held_out: float,
+    replicate_key: str | None,
+    seed: int,
+    accelerator: str = "auto",
+    checkpoint_seconds: float = 30.0,
+) -> tuple[Comparison, list[Path]]:
+    """Write ``comparison.csv``, ``.pdf`` and ``.png`` into the folder ``out``; parameters as of :func:`am.compare`.
 
-    Parameters
-    ----------
-    results
-        Folder of the scale's results. The reference is of the folder of this name in the store.
-    kept
-        The store.
+    Finished trials stay there, so that another method later costs its own time alone.
 
     Raises
     ------
-    ConfigError
-        There are no results.
-    TableError
-        A table cannot be read.
+    WriteError
+        ``out`` cannot be written to, or holds a file of such a name that this did not write.
     """
-    references, reruns = [], []
-    there = False
-    for name, experiment in project.experiments.items():
-        folder = kept / results.name / name
-        files = [file for file in results_of(experiment, results / name) if file.name == "metrics.csv"]
-        there = there or bool(files)
-        if holds_results(folder) and files:
-            references.append(read_kept(folder).measured(experiment.configured).metrics)
-            reruns.append(read_metrics(files))
-    if not there:
-        raise ConfigError(f"{results}: there are no results to compare")
-    if not references:
-        return [f"{kept / results.name}: there is no reference to compare these results with"]
-    found = agreement(pd.concat(references, ignore_index=True), pd.concat(reruns, ignore_index=True))
-    return [f"Agreement with {kept / results.name}:", *found.lines()]
+    table, *figures = files = [out / f"comparison.{suffix}" for suffix in ("csv", "pdf", "png")]
+    for file in files:
+        if file.exists() and not sidecar(file).exists():
+            raise WriteError(f"{file}: it is there, and am compare did not write it; give another --out, or move it")
+    with _one_line():
+        found = compared(
+            str(source),
+            time_key,
+            basis=basis,
+            methods=methods,
+            dimensions=dimensions,
+            iterations=iterations,
+            held_out=held_out,
+            replicate_key=replicate_key,
+            seed=seed,
+            state=out / STATE,
+            device=accelerator,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+    made_of = origin([source], step_digest("compare"), ["compare"])
+    with atomic(table) as temporary:
+        found.table.to_csv(temporary, index=False)
+    write_origin(table, made_of)
+    with styled():
+        from matplotlib.figure import Figure
+
+        tasks = found.table["held_out"].unique().tolist()
+        rows = found.table["method"].nunique()
+        figure = Figure(figsize=(PAGE, _ROW * rows + 0.9), layout="constrained")
+        panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+        for task, ax in zip(tasks, panels, strict=True):
+            comparison(found, task, ax)
+        panels[0].legend(loc="best")
+    for file in figures:
+        save_figure(figure, file, made_of)
+    return found, files
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Leave the progress of each training out of the log: that of the whole is told."""
+    training = logging.getLogger("am.training")
+    level = training.level
+    training.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        training.setLevel(level)

@@ -295,12 +295,13 @@ class _Run:
         if self.part.name is not None:
             log.info("%s: %d cells", self.part.name, len(self.part.course.x))
 
-        def learn(population: Population, folder: str) -> Dynamics:
-            return population.learn(fabric, state / self.digest[:16] / folder, self.digest, checkpoint_seconds)
+        def learn(population: Population, folder: str, *, backward: bool = False) -> Dynamics:
+            place = state / self.digest[:16] / folder
+            return population.learn(fabric, place, self.digest, checkpoint_seconds, backward=backward)
 
         jackknife = Jackknife(self.population)
         quality = measured(self.population, self.held_out, self.replicates, learn, self.choosing, jackknife.add)
-        dynamics = learn(self.population, "all")
+        dynamics = learn(self.population, "all", backward=True)
         begun = clock.monotonic()
         with arithmetic():
             cells = tell(self.population, dynamics).with_errors(jackknife.errors())

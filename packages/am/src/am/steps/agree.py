@@ -1,0 +1,48 @@
+"""Say whether a rerun agrees with the reference results of its scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from am.config import ConfigError
+from am.experiments import Project
+from am.io.tidy import read_metrics
+from am.report.agreement import agreement
+from am.report.store import holds_results, read_kept
+from am.steps.recorded import results_of
+
+
+def agree(project: Project, results: Path, kept: Path) -> list[str]:
+    """What there is to say, in at most ten lines, of the runs and seeds that the settings ask for.
+
+    Parameters
+    ----------
+    results
+        Folder of the scale's results. The reference is of the folder of this name in the store.
+    kept
+        The store.
+
+    Raises
+    ------
+    ConfigError
+        There are no results.
+    TableError
+        A table cannot be read.
+    """
+    references, reruns = [], []
+    there = False
+    for name, experiment in project.experiments.items():
+        folder = kept / results.name / name
+        files = [file for file in results_of(experiment, results / name) if file.name == "metrics.csv"]
+        there = there or bool(files)
+        if holds_results(folder) and files:
+            references.append(read_kept(folder).measured(experiment.configured).metrics)
+            reruns.append(read_metrics(files))
+    if not there:
+        raise ConfigError(f"{results}: there are no results to compare")
+    if not references:
+        return [f"{kept / results.name}: there is no reference to compare these results with"]
+    found = agreement(pd.concat(references, ignore_index=True), pd.concat(reruns, ignore_index=True))
+    return [f"Agreement with {kept / results.name}:", *found.lines()]
