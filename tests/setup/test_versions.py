@@ -267,13 +267,9 @@ def test_distributions_are_built_and_a_fault_of_their_metadata_is_named(release:
     found = list(release.built(ready))
     assert len(found) == 3
     assert [one.to_do for one in found] == [None, None, None]
-    change(
-        ready,
-        "packages/am/pyproject.toml",
-        "license = .*\nlicense-files = .*",
-        'license = { text = "MIT" }\nreadme = "x"',
-    )
     change(ready, "packages/am/pyproject.toml", 'readme = "README.md"\n', "")
+    assert next(iter(release.built(ready))).to_do == "it has no description in Markdown"
+    change(ready, "packages/am/pyproject.toml", 'version = "0.1.0"', 'version = "next"')
     assert "they do not build" in next(iter(release.built(ready))).to_do
     assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\nLicense-Expression: free\n", "1")
     assert release._fault(b"Metadata-Version: 2.4\nName: a\nVersion: 1\n", "2") == "its version is 1, not 2"
