@@ -261,6 +261,7 @@ def test_growth_is_found_where_counts_tell_masses() -> None:
     ("call", "error", "words"),
     [
         (lambda m: m.predict(np.zeros((3, 3)), 2, 7), DataError, "(n, 2) finite components of 'X_pca' are needed"),
+        (lambda m: m.predict(np.zeros((0, 2)), 2, 7), DataError, "cells have the shape (0, 2)"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, 8), ValueError, "between 2 and 7"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, [7, 3]), ValueError, "increase, or decrease"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, []), ValueError, "no time to push cells to"),
@@ -280,11 +281,15 @@ def test_a_mistake_is_one_sentence(model: am.CellModel, call: Any, error: type[E
     [
         ({"coupling": "unbalnced"}, "there is no coupling 'unbalnced'; did you mean 'unbalanced'?"),
         ({"masses": "count"}, "masses is 'count'; give 'equal', 'counts', or a number for each time"),
+        ({"dimensions": 0}, "dimensions is 0; 1 is the least"),
+        ({"held_out": float("nan")}, "held_out is nan; a share of the cells between 0 and 1 is needed"),
+        ({"held_out": 1}, "held_out is 1; a share of the cells between 0 and 1 is needed"),
+        ({"cells": np.zeros((9, 2))}, "cells are a ndarray; an AnnData, or the path of a file of one, is needed"),
     ],
 )
-def test_a_word_that_is_none_is_not_taken_for_another(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(words)):
-        am.fit(translated(10), "day", **given)
+def test_what_is_given_wrongly_is_refused_before_anything_is_fitted(given: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=re.escape(words)):
+        am.fit(**{"cells": translated(10), "time_key": "day", **given})
 
 
 def test_all_couplings_of_a_path_are_known() -> None:
