@@ -100,9 +100,9 @@ def test_cells_choose_the_setup_and_those_that_judge_a_fit_do_not(
 ) -> None:
     saw, chosen = [], Population.chosen
 
-    def watched(population: Population, seed: int) -> Any:
+    def watched(population: Population, *given: Any) -> Any:
         saw.append(population.course.x)
-        return chosen(population, seed)
+        return chosen(population, *given)
 
     monkeypatch.setattr(Population, "chosen", watched)
     model = am.fit(cells.copy(), "day", held_out=0.5)
@@ -122,17 +122,20 @@ def test_what_is_given_is_not_chosen(given: dict[str, Any]) -> None:
     assert "tried" not in model.about
 
 
-def test_too_few_cells_choose_nothing_and_the_model_says_so() -> None:
-    model = am.fit(translated(15), "day", held_out=0)
-    assert "chosen" not in model.about
-    assert "cells chose none, since a time has fewer than 20" in model.verdict
+@pytest.mark.parametrize(("n", "share", "chosen"), [(19, 0, False), (22, 0, True), (24, 0.2, False), (25, 0.2, True)])
+def test_cells_choose_where_every_fit_sees_enough_of_them_or_the_model_says_so(
+    n: int, share: float, chosen: bool
+) -> None:
+    model = am.fit(translated(n, (2, 7)), "day", held_out=share)
+    assert ("chosen" in model.about) == chosen
+    assert ("cells chose none, since a fit sees fewer than 20 of a time" in model.verdict) != chosen
 
 
 def test_what_all_cells_choose_judges_no_part_that_is_too_small_to_choose() -> None:
-    """22 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
-    model = am.fit(translated(22), "day")
+    """23 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
+    model = am.fit(translated(23, (2, 7)), "day", held_out=0.1)  # five at least
     assert "chosen" in model.about
-    default = am.fit(translated(22), "day", coupling="optimal")
+    default = am.fit(translated(23, (2, 7)), "day", held_out=0.1, coupling="optimal")
     pd.testing.assert_frame_equal(model.quality, default.quality)
     assert model.about["settings"] != default.about["settings"]
 

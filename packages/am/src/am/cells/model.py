@@ -366,7 +366,7 @@ def fit(
     choice = None
     choosing = seed if is_chosen(method, settings, coupling, relaxation) else None
     if choosing is not None:
-        population, choice = population.chosen(choosing)
+        population, choice = population.chosen(choosing, held_out)
     if choice is not None:
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
