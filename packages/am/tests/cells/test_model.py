@@ -100,9 +100,9 @@ def test_cells_choose_the_setup_and_those_that_judge_a_fit_do_not(
 ) -> None:
     saw, chosen = [], Population.chosen
 
-    def watched(population: Population, seed: int) -> Any:
+    def watched(population: Population, *given: Any) -> Any:
         saw.append(population.course.x)
-        return chosen(population, seed)
+        return chosen(population, *given)
 
     monkeypatch.setattr(Population, "chosen", watched)
     model = am.fit(cells.copy(), "day", held_out=0.5)
@@ -122,17 +122,20 @@ def test_what_is_given_is_not_chosen(given: dict[str, Any]) -> None:
     assert "tried" not in model.about
 
 
-def test_too_few_cells_choose_nothing_and_the_model_says_so() -> None:
-    model = am.fit(translated(15), "day", held_out=0)
-    assert "chosen" not in model.about
-    assert "cells chose none, since a time has fewer than 20" in model.verdict
+@pytest.mark.parametrize(("n", "share", "chosen"), [(19, 0, False), (22, 0, True), (24, 0.2, False), (25, 0.2, True)])
+def test_cells_choose_where_every_fit_sees_enough_of_them_or_the_model_says_so(
+    n: int, share: float, chosen: bool
+) -> None:
+    model = am.fit(translated(n, (2, 7)), "day", held_out=share)
+    assert ("chosen" in model.about) == chosen
+    assert ("cells chose none, since a fit sees fewer than 20 of a time" in model.verdict) != chosen
 
 
 def test_what_all_cells_choose_judges_no_part_that_is_too_small_to_choose() -> None:
-    """22 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
-    model = am.fit(translated(22), "day")
+    """23 cells of a day choose; 18 do not, and those that judge them must not have chosen for them either."""
+    model = am.fit(translated(23, (2, 7)), "day", held_out=0.1)  # five at least
     assert "chosen" in model.about
-    default = am.fit(translated(22), "day", coupling="optimal")
+    default = am.fit(translated(23, (2, 7)), "day", held_out=0.1, coupling="optimal")
     pd.testing.assert_frame_equal(model.quality, default.quality)
     assert model.about["settings"] != default.about["settings"]
 
@@ -261,6 +264,7 @@ def test_growth_is_found_where_counts_tell_masses() -> None:
     ("call", "error", "words"),
     [
         (lambda m: m.predict(np.zeros((3, 3)), 2, 7), DataError, "(n, 2) finite components of 'X_pca' are needed"),
+        (lambda m: m.predict(np.zeros((0, 2)), 2, 7), DataError, "cells have the shape (0, 2)"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, 8), ValueError, "between 2 and 7"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, [7, 3]), ValueError, "increase, or decrease"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, []), ValueError, "no time to push cells to"),
@@ -280,11 +284,15 @@ def test_a_mistake_is_one_sentence(model: am.CellModel, call: Any, error: type[E
     [
         ({"coupling": "unbalnced"}, "there is no coupling 'unbalnced'; did you mean 'unbalanced'?"),
         ({"masses": "count"}, "masses is 'count'; give 'equal', 'counts', or a number for each time"),
+        ({"dimensions": 0}, "dimensions is 0; 1 is the least"),
+        ({"held_out": float("nan")}, "held_out is nan; a share of the cells between 0 and 1 is needed"),
+        ({"held_out": 1}, "held_out is 1; a share of the cells between 0 and 1 is needed"),
+        ({"cells": np.zeros((9, 2))}, "cells are a ndarray; an AnnData, or the path of a file of one, is needed"),
     ],
 )
-def test_a_word_that_is_none_is_not_taken_for_another(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(words)):
-        am.fit(translated(10), "day", **given)
+def test_what_is_given_wrongly_is_refused_before_anything_is_fitted(given: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=re.escape(words)):
+        am.fit(**{"cells": translated(10), "time_key": "day", **given})
 
 
 def test_all_couplings_of_a_path_are_known() -> None:

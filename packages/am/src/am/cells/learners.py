@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from am import plugins
 from am.config import ConfigError, merge, nearest
 from am.extras import require_packages
+from am.io.snapshots import DataError
 from am.methods.contract import ActionMethod, Method, TrainedMethod
 from am.runs import build_method
 
@@ -74,6 +75,12 @@ def plain_masses(masses: Masses) -> Masses:
     if masses not in ("equal", "counts"):
         raise ConfigError(f"masses is '{masses}'; give 'equal', 'counts', or a number for each time")
     return masses
+
+
+def check_share(held_out: float) -> None:
+    """Raise DataError where it is no share of cells to hold out."""
+    if not 0 <= held_out < 1:  # or NaN
+        raise DataError(f"held_out is {held_out:g}; a share of the cells between 0 and 1 is needed, or 0 for none")
 
 
 def learner(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from am.cells.errors import Jackknife, unclear
-from am.cells.learners import AUTO, is_chosen, joined, learner, named, plain_masses
+from am.cells.learners import AUTO, check_share, is_chosen, joined, learner, named, plain_masses
 from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
@@ -251,7 +251,7 @@ class CellModel:
         if obsm is not None and basis not in obsm:
             raise DataError(f"adata: obsm has no '{basis}', which the fit was to; it has: {', '.join(obsm) or 'none'}")
         x = np.asarray(cells if obsm is None else obsm[basis][:, :d], np.float64)
-        if x.ndim != 2 or x.shape[1] != d or not np.isfinite(x).all():
+        if x.ndim != 2 or x.shape[1] != d or not len(x) or not np.isfinite(x).all():
             raise DataError(f"cells have the shape {x.shape}; (n, {d}) finite components of '{basis}' are needed")
         return self.units.scaled(x)
 
@@ -345,6 +345,11 @@ def fit(
     """
     require("am.fit", "cells")
     source: Source = Path(cells) if isinstance(cells, str) else cells
+    if not isinstance(source, Path) and not hasattr(source, "obsm"):
+        raise DataError(f"cells are a {type(cells).__name__}; an AnnData, or the path of a file of one, is needed")
+    if dimensions is not None and dimensions < 1:
+        raise ConfigError(f"dimensions is {dimensions}; 1 is the least")
+    check_share(held_out)
     masses = plain_masses(masses)
     name = named(method, masses)
     learned = learner(name, settings or {}, masses)
@@ -363,7 +368,7 @@ def fit(
     choice = None
     choosing = seed if is_chosen(method, settings, coupling, relaxation) else None
     if choosing is not None:
-        population, choice = population.chosen(choosing)
+        population, choice = population.chosen(choosing, held_out)
     if choice is not None:
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")

@@ -83,15 +83,16 @@ class Population:
         )
         return cls(course, learner, units, path, key)
 
-    def chosen(self, seed: int) -> tuple[Population, Choice | None]:
+    def chosen(self, seed: int, share: float = 0.0) -> tuple[Population, Choice | None]:
         """The same cells with the setup of :func:`am.choose`; with that of ``auto``, and None, where they choose none.
 
-        Then they are too few, or no setup can be followed. The setup before counts for nothing, for other cells may
-        have chosen it. The key names the method.
+        Then they are too few, or will be without the ``share`` that is to be held out, or no setup can be followed. The
+        setup before counts for nothing, for other cells may have chosen it. The key names the method.
         """
         points = [some(x, CHOOSING, f"choose/{seed}/{k}") for k, x in enumerate(self.path.points)]
-        folds = min(FOLDS, min(map(len, points)) // GROUPS)
-        if folds < 2:
+        fewest = min(map(len, points))
+        folds = min(FOLDS, fewest // GROUPS)
+        if (1 - share) * fewest < 2 * GROUPS:
             return self._default(), None
         try:
             choice = choose(points, self.path.times.tolist(), masses=self.path.masses, folds=folds, seed=seed)
@@ -153,7 +154,8 @@ class Population:
 
 CHOSEN = "Chosen by cells that were held out"
 NOT_CHOSEN = (
-    "settings are the default ones: cells chose none, since a time has fewer than 20, or no setup could be followed"
+    "settings are the default ones: cells chose none, since a fit sees fewer than 20 of a time, or no setup could be "
+    "followed"
 )
 
 

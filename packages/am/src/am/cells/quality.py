@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from am.cells.learners import check_share
 from am.dynamics.weighted import effective_sample_size
 from am.io.snapshots import DataError
 from am.methods.ot_interpolation import partners
@@ -137,12 +138,11 @@ def held_out(
     Raises
     ------
     DataError
-        The share leaves too few cells of a time; or a time has one replicate only.
+        The share is none, or leaves too few cells of a time; or a time has one replicate only.
     """
+    check_share(share)
     if not share:
         return []
-    if not 0 < share < 1:
-        raise DataError(f"held_out is {share:g}; a share of the cells between 0 and 1 is needed, or 0 for none")
     rng = generator(key, "held out")
     parts = []
     for time in course.times:

@@ -85,7 +85,7 @@ def chosen(inputs: Inputs) -> Inputs:
     """
     if not inputs.choosing:
         return inputs
-    population, choice = _population(inputs.largest, inputs).chosen(inputs.seed)
+    population, choice = _population(inputs.largest, inputs).chosen(inputs.seed, inputs.held_out)
     if choice is None:
         log.warning("%s: %s", inputs.source, NOT_CHOSEN)
         return inputs

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from am.cells.learners import is_chosen, joined, learner, named
+from am.cells.learners import check_share, is_chosen, joined, learner, named
 from am.config import ConfigError, read_yaml
 from am.io.choice import Rows, choose, groups, populations
 from am.io.provenance import file_sha256
@@ -156,8 +156,9 @@ def read_inputs(
     ConfigError
         The method cannot be fitted, or cannot use an option that is given; or a setting is wrong.
     DataError
-        The cells do not make a time course, or none is chosen.
+        The cells do not make a time course, none is chosen, or ``held_out`` is no share of them.
     """
+    check_share(held_out)
     own = {} if settings is None else read_yaml(settings)
     asked, method = method, named(method, masses)
     learned = learner(method, own, masses, iterations, str(settings or "settings"))
