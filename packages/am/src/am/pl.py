@@ -170,13 +170,14 @@ def comparison(found: Comparison, held_out: Task = "cells", ax: Axes | None = No
     ax = _axes(ax)
     ax.axvspan(min(0.0, rows["distance"].min()), rows["noise_floor"].iloc[0], color="0.9", lw=0, label="noise floor")
     ax.axvline(rows.loc[~rows["control"], "distance"].min(), color="0.4", linestyle=":", linewidth=0.8)
-    told: list[dict[Any, Any]] = rows.to_dict("records")
-    for place, row in enumerate(told):
+    names = []
+    for place, row in enumerate(rows.to_dict("records")):
+        names.append(f"{row['method']} (control)" if row["control"] else str(row["method"]))
         colour = "0.5" if row["control"] else "#0072B2"
-        reach = row["behind_high"] - row["behind"]
         face = "white" if row["cut_short"] else colour
+        reach = row["behind_high"] - row["behind"]
         ax.errorbar(row["distance"], place, xerr=reach, color=colour, fmt="o", markersize=4, mfc=face, elinewidth=1)
-    ax.set_yticks(range(len(told)), [row["method"] + " (control)" * row["control"] for row in told])
+    ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.set_xlabel(f"energy distance to the later cells ({found.basis})")

@@ -143,8 +143,8 @@ def test_what_is_finished_is_not_done_again(
 def test_other_cells_and_another_method_are_tried(
     found: am.Comparison, cells: AnnData, state: Path, fits: list[str]
 ) -> None:
-    am.compare(cells, "day", methods=(METHODS[0], "icfm_closed"), held_out=0, state=state)
-    assert fits == ["compare/icfm_closed/0/time 3"]
+    am.compare(cells, "day", methods=(METHODS[0], "icfm_closed"), held_out=0.5, state=state)
+    assert fits == [f"compare/icfm_closed/0/{part}" for part in ("cells 0", "cells 1", "time 3")]
     fits.clear()
     moved = cells.copy()
     moved.obsm[BASIS][0] += 1
@@ -223,15 +223,17 @@ def test_nothing_to_hold_out_is_one_sentence() -> None:
 
 
 def test_the_command_writes_table_and_figure_and_goes_on(
-    request: pytest.FixtureRequest, tmp_path: Path, fits: list[str]
+    request: pytest.FixtureRequest, tmp_path: Path, fits: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     command: Callable[..., Any] = request.getfixturevalue("am")
     translated(20).write_h5ad(tmp_path / "my.h5ad")
     asked = ("compare", tmp_path / "my.h5ad", "--time-key", "day", "--held-out", 0, "--out", tmp_path / "out")
     told = command(*asked, "--methods", "am_closed")
     assert told.code == 0, told
     assert "Held-out times: am_closed is nearest" in told.out
-    assert "1 of 1: am_closed, time 3 held out; 0 s left" in told.err
+    assert [text for text in caplog.messages if "left" in text] == ["1 of 1: am_closed, time 3 held out; 0 s left"]
+    assert not any("unknowns" in text for text in caplog.messages)  # what each training would say
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table.loc[table["method"] == "am_closed", "behind"].tolist() == [0, 0]
     for name in ("comparison.csv", "comparison.pdf", "comparison.png"):
