@@ -232,6 +232,8 @@ def test_the_command_predicts_cells_of_another_file(request: pytest.FixtureReque
     assert again.sentence.endswith("out.h5ad: it is there already; name another file")
     told = command("predict", *files[:3], tmp_path / "b.h5ad", "--from-time", 2, "--to-time", "day 9")
     assert "there is no time 'day 9'" in told.sentence
+    told = command("predict", *files[:3], tmp_path / "b.h5ad", "--from-time", 2, "--to-time", 9)
+    assert told.sentence == "times must be between 2 and 7, got 9.0"
     assert not (tmp_path / "b.h5ad").exists()
 
 
@@ -265,9 +267,9 @@ def test_growth_is_found_where_counts_tell_masses() -> None:
     [
         (lambda m: m.predict(np.zeros((3, 3)), 2, 7), DataError, "(n, 2) finite components of 'X_pca' are needed"),
         (lambda m: m.predict(np.zeros((0, 2)), 2, 7), DataError, "cells have the shape (0, 2)"),
-        (lambda m: m.predict(np.zeros((3, 2)), 2, 8), ValueError, "between 2 and 7"),
-        (lambda m: m.predict(np.zeros((3, 2)), 2, [7, 3]), ValueError, "increase, or decrease"),
-        (lambda m: m.predict(np.zeros((3, 2)), 2, []), ValueError, "no time to push cells to"),
+        (lambda m: m.predict(np.zeros((3, 2)), 2, 8), ConfigError, "between 2 and 7"),
+        (lambda m: m.predict(np.zeros((3, 2)), 2, [7, 3]), ConfigError, "increase, or decrease"),
+        (lambda m: m.predict(np.zeros((3, 2)), 2, []), ConfigError, "no time to push cells to"),
         (lambda m: m.predict(np.zeros((3, 2)), "day two", 3), ConfigError, "there is no time 'day two'"),
         (lambda m: m.predict(np.zeros((3, 2)), 2, None), ConfigError, "there is no time 'None'"),
         (lambda m: m.growth_rate(np.zeros((3, 2)), 2), ConfigError, "weighs no cells"),

@@ -118,7 +118,7 @@ class CellModel:
 
         Raises
         ------
-        ValueError
+        ConfigError
             A time is outside the course; times go back and forth; or there is none to push to.
         DataError
             Cells have other components than the fit.
@@ -133,12 +133,12 @@ class CellModel:
         """
         several = not isinstance(to_time, str) and isinstance(to_time, Sequence | np.ndarray | Tensor)
         asked = [from_time, *(to_time if several else [to_time])]  # type: ignore[misc]
-        moments = self.units.clock.learning([self.number(time) for time in asked]).tolist()
+        moments = [self._learning(self.number(time)) for time in asked]
         steps = np.diff(moments)
         if not len(steps):
-            raise ValueError("there is no time to push cells to")
+            raise ConfigError("there is no time to push cells to")
         if not ((steps > 0).all() or (steps < 0).all()):
-            raise ValueError(f"times must increase, or decrease, from from_time on; got {asked}")
+            raise ConfigError(f"times must increase, or decrease, from from_time on; got {asked}")
         x = self._scaled(cells)
         with arithmetic():
             moved = self.dynamics.push(x, moments, f"predict/{seed}", back=bool(steps[0] < 0))
@@ -243,7 +243,14 @@ class CellModel:
 
     def _at(self, time: Time) -> tuple[float, float]:
         number = self.number(time)
-        return number, float(self.units.clock.learning(number))
+        return number, self._learning(number)
+
+    def _learning(self, number: float) -> float:
+        """A time in learning time; ConfigError where it is outside the course."""
+        try:
+            return float(self.units.clock.learning(number))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     def _scaled(self, cells: Cells) -> Tensor:
         basis, d = str(self.about["basis"]), len(self.units.centre)

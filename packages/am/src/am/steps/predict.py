@@ -29,7 +29,7 @@ def predict(folder: Path, cells: Path, from_time: str, to_time: str, out: Path, 
 
     Raises
     ------
-    ConfigError, ValueError
+    ConfigError
         The folder holds no fit to cells, or a time is none of its course.
     DataError
         The file cannot be read, or has not the basis of the fit.
