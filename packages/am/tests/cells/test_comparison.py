@@ -13,7 +13,7 @@ import pytest
 from anndata import AnnData, read_h5ad
 
 import am
-from am.cells.comparison import _behind
+from am.cells.comparison import _behind, is_short
 from am.cells.population import Dynamics, Population
 from am.cells.quality import held_out
 from am.config import ConfigError
@@ -152,16 +152,21 @@ def test_other_cells_and_another_method_are_tried(
     assert fits == ["compare/am_closed/0/time 3"]
 
 
-def test_a_training_whose_second_half_still_gains_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(iterations: int) -> bool:
-        made = am.compare(translated(20), "day", methods=["am"], iterations=iterations, held_out=0)
-        assert ("Cut short" in made.verdict) == bool(made.table["cut_short"].any())
-        return bool(means(made.table, "time").loc["am", "cut_short"])
+@pytest.mark.parametrize(
+    ("half", "distance", "short"),
+    [(0.109, 0.1, False), (0.112, 0.1, True), (0.091, 0.1, False), (0.02, 0.017, False), (0.9, 0.88, True)],
+)
+def test_a_tenth_is_of_the_distance_of_the_gain_or_of_the_floor(half: float, distance: float, short: bool) -> None:
+    assert is_short(half, distance, still=1.0, floor=0.05) is short
+    assert is_short(np.nan, distance, still=1.0, floor=0.05)
 
-    assert short(100)
-    monkeypatch.setattr("am.cells.comparison._half", lambda dynamics, trained, part: [0.0])
-    monkeypatch.setattr("am.cells.comparison.NEAR", 1.0)
-    assert not short(1)  # the difference is the distance itself
+
+def test_a_training_whose_second_half_still_gains_is_cut_short() -> None:
+    made = am.compare(translated(20), "day", methods=["am", "am_closed"], iterations=100, held_out=0)
+    rows = means(made.table, "time")
+    assert rows["cut_short"].to_dict() == {"am": True} | dict.fromkeys(rows.index.drop("am"), False)
+    assert rows["half"].isna().to_dict() == {"am": False} | dict.fromkeys(rows.index.drop("am"), True)
+    assert "Cut short, so that more iterations may change their place: am." in made.verdict
 
 
 def test_a_method_that_cannot_be_followed_is_a_row_and_costs_the_others_nothing(

@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 ITERATIONS = 500
 """Steps of a method that is trained by steps, unless another number is asked for."""
 NEAR = 0.1
-"""Part of a distance, or of the noise floor where that is larger, by which half of the steps may differ from all."""
+"""Part by which the distance after half of the steps may differ from that after all."""
 Task = Literal["cells", "time"]
 """What was held out: some cells of each time, or all cells of one."""
 STILL = "no_dynamics"
@@ -165,8 +165,9 @@ def compare(
         when None.
     iterations
         Steps of methods that are trained by steps. A method is cut short if its distance after half of them differs
-        from that after all by more than a tenth, or than a tenth of the noise floor where that is larger. Where the
-        error falls at least as one over the number of steps, what more steps would gain is at most this difference.
+        from that after all by more than a tenth: of the distance, of what it gained over no dynamics where that is
+        less, or of the noise floor for a distance below it. Where the error falls at least as one over the number of
+        steps, what more steps would gain is at most this difference.
     state
         Folder that keeps what is finished, and checkpoints: the same call goes on from there. Another call uses what
         is of the same cells, settings and code.
@@ -501,10 +502,27 @@ def _rows(
             halves = [half[number] for part, number in chosen if (half := trials[name, part].half) is not None]
             if halves:
                 row["half"] = float(np.mean(halves))
-                row["cut_short"] = not abs(row["half"] - distance) <= NEAR * max(distance, floor)
+                row["cut_short"] = is_short(row["half"], distance, float(scores[STILL][0]), floor)
         if name in scores and best is not None:
             row |= _behind(scores[name] - scores[best])
         yield row
+
+
+def is_short(half: float, distance: float, still: float, floor: float) -> bool:
+    """Whether the second half of the steps still changed a distance by more than a tenth.
+
+    A tenth of the distance, or of what was gained over no dynamics where that is less: who has not begun to learn
+    changes little too. Below the noise floor, a tenth of the floor.
+
+    Examples
+    --------
+    >>> is_short(half=0.105, distance=0.1, still=1.0, floor=0.05)
+    False
+    >>> is_short(half=0.84, distance=0.83, still=0.85, floor=0.05)
+    True
+    """
+    scale = floor if distance <= floor else min(distance, abs(still - distance))
+    return not abs(half - distance) <= NEAR * scale
 
 
 def _behind(difference: Values) -> dict[str, Any]:
