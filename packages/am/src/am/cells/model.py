@@ -26,7 +26,7 @@ from am.io.cell_files import called, read_columns
 from am.io.choice import populations
 from am.io.files import atomic
 from am.io.snapshots import DataError
-from am.io.time_course import COLUMNS, EMBEDDINGS, Floats, read_cell_times, read_time_course
+from am.io.time_course import COLUMNS, EMBEDDINGS, ERRORS, Floats, read_cell_times, read_time_course
 from am.marginals.units import Units
 from am.methods.contract import TrainedMethod
 from am.models import Model
@@ -416,7 +416,7 @@ def fit(
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if not isinstance(source, Path):
         for table, names, new in ((source.obs, COLUMNS, told.obs), (source.obsm, EMBEDDINGS, told.obsm)):
-            for name in names:
+            for name in (*names, *ERRORS):
                 if name in table:  # of an earlier fit
                     del table[name]
             for name, values in new.items():

@@ -21,7 +21,7 @@ class Settings(CellSettings):
     """Three days, of which the middle one is never learned from."""
 
     days: Literal["2 3 4", "3 4 7"] = Field(default="2 3 4", description="t = 0, the day that is predicted, and t = 1")
-    dimensions: Literal[50, 100] = 50
+    dimensions: Literal[50, 100] = Field(default=50, description="principal components, each number from its own files")
     judging: PositiveInt = Field(default=3000, description="cells of each day that start particles and judge them")
     learning: PositiveInt = Field(
         default=2000, description="cells of the first and of the last day that are learned from, at most"

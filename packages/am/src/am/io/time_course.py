@@ -27,15 +27,10 @@ CLOSEST = 1e-12
 """Part of the whole course that must lie between two time points: below it they are one, but for rounding."""
 LARGEST = 1e30
 """What is written in single precision, and its square in double, stays finite below it."""
-COLUMNS = (
-    "am_action",
-    "am_growth",
-    "am_growth_error",
-    "am_forward_weight",
-    "am_backward_weight",
-    "am_velocity_cosine",
-)
-EMBEDDINGS = ("X_am_velocity", "X_am_velocity_error", "X_am_forward", "X_am_backward")
+COLUMNS = ("am_action", "am_growth", "am_forward_weight", "am_backward_weight", "am_velocity_cosine")
+EMBEDDINGS = ("X_am_velocity", "X_am_forward", "X_am_backward")
+ERRORS = ("am_growth_error", "X_am_velocity_error")
+"""A column and an embedding that a fit has where enough folds of cells were held out."""
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32] | NDArray[np.float64]
@@ -180,12 +175,13 @@ def annotate(
 ) -> None:
     """Write ``source`` as an ``.h5ad`` with what was found added, ``about`` in ``uns``, and all else as it is.
 
-    What an earlier copy of a fit holds of :data:`COLUMNS` and :data:`EMBEDDINGS` is replaced, or dropped.
+    What an earlier copy of a fit holds of :data:`COLUMNS`, :data:`EMBEDDINGS` and :data:`ERRORS` is replaced, or
+    dropped.
 
     Parameters
     ----------
     obs, obsm
-        (n,) columns and (n, d) embeddings by name: of a fit, some of :data:`COLUMNS` and of :data:`EMBEDDINGS`.
+        (n,) columns and (n, d) embeddings by name: of a fit, some of these three.
     key
         Of ``about`` in ``uns``: ``am`` is that of a fit.
     """
@@ -197,7 +193,7 @@ def annotate(
         with h5py.File(temporary, "r+") as file:
             table, embeddings, rest = file["obs"], file.require_group("obsm"), file.require_group("uns")
             for group, names, new in ((table, COLUMNS, obs), (embeddings, EMBEDDINGS, obsm)):
-                for name in [name for name in {*new, *(names if key == "am" else ())} if name in group]:
+                for name in [name for name in {*new, *((*names, *ERRORS) if key == "am" else ())} if name in group]:
                     del group[name]
             for name, column in obs.items():
                 write_elem(table, name, column)
