@@ -108,12 +108,12 @@ def main(folder: Path, iterations: int, kills: int) -> None:
         write_yaml({**CONFIG, "settings": training}, folder / name / "config.yaml")
         return folder / name / "config.yaml"
 
-    def fork(path: Path, prepare: Callable[[], object] = bool) -> int:
+    def fork(path: Path, prepare: Callable[[], object] = bool, every: float = 0.02) -> int:
         child = os.fork()
         if not child:
             try:
                 prepare()
-                step(path, data, path.with_name("model.safetensors"), 0, "cpu", checkpoint_seconds=0.02)
+                step(path, data, path.with_name("model.safetensors"), 0, "cpu", checkpoint_seconds=every)
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
@@ -210,7 +210,7 @@ def by_file(path: Path, fork: Any, ended: Callable[[int], bool], iterations: int
         sys.addaudithook(before)
 
     patience, trained = 1, False
-    while not ended(fork(path, partial(watch, patience))):
+    while not ended(fork(path, partial(watch, patience), 0.0)):  # a checkpoint after each step, however fast
         patience += 1
         if not trained and saved_step(path) == iterations:
             patience, trained = 1, True
