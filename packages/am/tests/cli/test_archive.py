@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from am.experiments import Project
+from am.steps.archive import _carried
+
 pytestmark = pytest.mark.trains
 
 VALIDATOR = Path(__file__).with_name("crate_validator.py")
@@ -170,3 +173,12 @@ def test_the_validator_of_the_format_finds_it_valid(am: Any, project: Path, tmp_
     next(one for one in graph["@graph"] if one["@id"] == "#run")["instrument"] = {"@id": "LICENSE"}
     (broken / METADATA).write_text(json.dumps(graph))
     assert any("MUST reference the root data entity's mainEntity" in fault for fault in faults(broken))
+
+
+def test_cells_that_the_library_carries_are_told_with_their_licence() -> None:
+    root = Path(__file__).parents[4]
+    told = dict(_carried(Project(root / "config", {"experiments": ["myoblast"]}), root))
+    (file,) = told
+    assert (root / file).is_file()
+    assert told[file]["license"] == "Artistic-2.0"
+    assert not dict(_carried(Project(root / "config", {"experiments": ["hydrogen"]}), root))

@@ -30,12 +30,13 @@ _TYPES = {
 }
 
 
-_CELLS = {
+CELLS = {
     "title": "Expression of 500 genes in 271 human skeletal muscle myoblasts at 0, 24, 48 and 72 hours",
     "licence": "Artistic-2.0",
     "citation": "Trapnell et al., Nature Biotechnology 32, 2014 (Bioconductor package HSMMSingleCell 1.18.0).",
 }
-_CELLS_PUBLISHED = Publication(
+"""About the cells that come with the library."""
+_PUBLISHED = Publication(
     creators=("Cole Trapnell",), year=2014, page="https://bioconductor.org/packages/HSMMSingleCell"
 )
 
@@ -71,7 +72,7 @@ def described(registry: Mapping[str, Source], root: Path) -> dict[str, dict[str,
             found[name] = dataset(about, source.published, [remote(*file) for file in source.files.items()])
     carried = (root / CARRIED).read_bytes()
     file = _file(Path(CARRIED).name, CARRIED, len(carried), hashlib.sha256(carried).hexdigest())
-    return found | {"myoblast": dataset(_CELLS, _CELLS_PUBLISHED, [file])}
+    return found | {"myoblast": dataset(CELLS, _PUBLISHED, [file])}
 
 
 def dataset(about: Mapping[str, str], published: Publication, files: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

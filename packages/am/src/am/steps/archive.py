@@ -14,6 +14,7 @@ from am.io.archives import write_archive
 from am.io.provenance import file_sha256, read_origin, read_provenance, sidecar
 from am.io.registry import ARCHIVES, find_file, read_registry
 from am.report.crate import METADATA, Input, RunStory, describe
+from am.report.croissant import CARRIED, CELLS
 from am.runs import TRAINED
 from am.steps.draw import FIGURES
 from am.steps.explain import explain_all
@@ -210,9 +211,6 @@ def _prepared(project: Project, results: Path, place: Path) -> Iterator[Input]:
 
 def _carried(project: Project, root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Licence and citation of data that the library carries."""
-    sources = read_registry(root / "data/registry.yaml")
-    for name in sorted({experiment.data.dataset["name"] for experiment in project.known.values()} & sources.keys()):
-        file = root / f"packages/am/src/am/datasets/{name}.h5ad"
-        if file.is_file():
-            about = sources[name]
-            yield file.relative_to(root).as_posix(), {"license": about.licence, "citation": about.citation}
+    file = root / CARRIED
+    if file.is_file() and any(experiment.data.dataset["name"] == file.stem for experiment in project.known.values()):
+        yield CARRIED, {"license": CELLS["licence"], "citation": CELLS["citation"]}
