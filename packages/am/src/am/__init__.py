@@ -19,7 +19,6 @@ from am.lazy import lazy
 
 if TYPE_CHECKING:
     from am import datasets, metrics, pl
-    from am.cells.comparison import Comparison, compare
     from am.cells.fates import transitions
     from am.cells.model import CellModel, fit
     from am.config import ConfigError
@@ -61,7 +60,6 @@ __all__ = [
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
-    "Comparison",
     "ConfigError",
     "ConvexActionMatching",
     "DataError",
@@ -86,7 +84,6 @@ __all__ = [
     "UnbalancedActionMatching",
     "__version__",
     "choose",
-    "compare",
     "datasets",
     "fit",
     "load",
@@ -99,7 +96,6 @@ __all__ = [
 __getattr__ = lazy(
     "am",
     {
-        "am.cells.comparison": "Comparison compare",
         "am.cells.fates": "transitions",
         "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",

@@ -1,4 +1,4 @@
-"""``am.compare``: which method predicts cells and times that were held out, and how far to believe the order."""
+"""``am.cells.compare``: which method predicts cells and times that were held out, and how far to believe the order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from anndata import AnnData, read_h5ad
 
 import am
+from am.cells import Comparison, compare
 from am.cells.comparison import _behind, is_short
 from am.cells.population import Dynamics, Population
 from am.cells.quality import held_out
@@ -51,8 +52,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(cells: AnnData, state: Path) -> am.Comparison:
-    return am.compare(cells, "day", methods=METHODS, held_out=0.5, state=state)
+def found(cells: AnnData, state: Path) -> Comparison:
+    return compare(cells, "day", methods=METHODS, held_out=0.5, state=state)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def means(table: pd.DataFrame, held_out: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", ["cells", "time"])
-def test_what_follows_a_translation_wins_and_standing_still_loses(found: am.Comparison, task: str) -> None:
+def test_what_follows_a_translation_wins_and_standing_still_loses(found: Comparison, task: str) -> None:
     rows = means(found.table, task)
     best = rows.loc[list(METHODS), "distance"].idxmin()
     assert rows.loc[best, ["behind", "behind_low", "behind_high"]].tolist() == [0, 0, 0]
@@ -88,7 +89,7 @@ def test_what_follows_a_translation_wins_and_standing_still_loses(found: am.Comp
     assert "no_dynamics" not in sentence
 
 
-def test_distances_are_those_of_cells_that_no_fit_saw(found: am.Comparison, cells: AnnData) -> None:
+def test_distances_are_those_of_cells_that_no_fit_saw(found: Comparison, cells: AnnData) -> None:
     """By hand: what stands still is the cells of a day against those of the next, in units of the basis."""
     x, day = cells.obsm[BASIS], cells.obs["day"].to_numpy()
     still = found.table[found.table["method"] == "no_dynamics"].set_index(["held_out", "from", "to"])["distance"]
@@ -101,7 +102,7 @@ def test_distances_are_those_of_cells_that_no_fit_saw(found: am.Comparison, cell
     )
 
 
-def test_transport_is_a_control_where_it_has_not_seen_the_answer(found: am.Comparison) -> None:
+def test_transport_is_a_control_where_it_has_not_seen_the_answer(found: Comparison) -> None:
     assert list(means(found.table, "time").index) == [*METHODS, "no_dynamics", "ot_interpolation"]
     assert list(means(found.table, "cells").index) == [*METHODS, "no_dynamics"]
 
@@ -116,7 +117,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
 
 
 def test_what_is_finished_is_not_done_again(
-    found: am.Comparison, cells: AnnData, state: Path, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch
+    found: Comparison, cells: AnnData, state: Path, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Population.learn
 
@@ -125,8 +126,8 @@ def test_what_is_finished_is_not_done_again(
             raise KeyboardInterrupt
         return watched(population, *arguments, **options)
 
-    def again(**options: Any) -> am.Comparison:
-        return am.compare(cells, "day", methods=METHODS, held_out=0.5, **options)
+    def again(**options: Any) -> Comparison:
+        return compare(cells, "day", methods=METHODS, held_out=0.5, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Population, "learn", killed)
@@ -141,14 +142,14 @@ def test_what_is_finished_is_not_done_again(
 
 
 def test_other_cells_and_another_method_are_tried(
-    found: am.Comparison, cells: AnnData, state: Path, fits: list[str]
+    found: Comparison, cells: AnnData, state: Path, fits: list[str]
 ) -> None:
-    am.compare(cells, "day", methods=(METHODS[0], "icfm_closed"), held_out=0.5, state=state)
+    compare(cells, "day", methods=(METHODS[0], "icfm_closed"), held_out=0.5, state=state)
     assert fits == [f"compare/icfm_closed/0/{part}" for part in ("cells 0", "cells 1", "time 3")]
     fits.clear()
     moved = cells.copy()
     moved.obsm[BASIS][0] += 1
-    am.compare(moved, "day", methods=METHODS[:1], held_out=0, state=state)
+    compare(moved, "day", methods=METHODS[:1], held_out=0, state=state)
     assert fits == ["compare/am_closed/0/time 3"]
 
 
@@ -162,7 +163,7 @@ def test_a_tenth_is_of_the_distance_of_the_gain_or_of_the_floor(half: float, dis
 
 
 def test_a_training_whose_second_half_still_gains_is_cut_short() -> None:
-    made = am.compare(translated(20), "day", methods=["am", "am_closed"], iterations=100, held_out=0)
+    made = compare(translated(20), "day", methods=["am", "am_closed"], iterations=100, held_out=0)
     rows = means(made.table, "time")
     assert rows["cut_short"].to_dict() == {"am": True} | dict.fromkeys(rows.index.drop("am"), False)
     assert rows["half"].isna().to_dict() == {"am": False} | dict.fromkeys(rows.index.drop("am"), True)
@@ -180,7 +181,7 @@ def test_a_method_that_cannot_be_followed_is_a_row_and_costs_the_others_nothing(
         return push(dynamics, *arguments, **options)
 
     monkeypatch.setattr(Dynamics, "push", torn)
-    made = am.compare(cells, "day", methods=METHODS, held_out=0)
+    made = compare(cells, "day", methods=METHODS, held_out=0)
     assert "otcfm_closed failed: particles ran away." in made.verdict
     rows = means(made.table, "time")
     assert np.isnan(rows.loc["otcfm_closed", "distance"])
@@ -188,13 +189,13 @@ def test_a_method_that_cannot_be_followed_is_a_row_and_costs_the_others_nothing(
 
 
 def test_of_two_times_cells_alone_are_held_out() -> None:
-    made = am.compare(translated(20, (2, 7)), "day", methods=["am_closed"], held_out=0.5)
+    made = compare(translated(20, (2, 7)), "day", methods=["am_closed"], held_out=0.5)
     assert set(made.table["held_out"]) == {"cells"}
     with pytest.raises(ConfigError, match="nothing is known of time held out"):
         am.pl.comparison(made, "time")
 
 
-def test_the_figure_has_the_nearest_method_on_top(found: am.Comparison) -> None:
+def test_the_figure_has_the_nearest_method_on_top(found: Comparison) -> None:
     axes = am.pl.comparison(found, "time")
     labels = [text.get_text() for text in axes.get_yticklabels()]
     rows = means(found.table, "time").sort_values("distance")
@@ -217,14 +218,14 @@ def test_the_figure_has_the_nearest_method_on_top(found: am.Comparison) -> None:
 )
 def test_a_mistake_is_one_sentence(cells: AnnData, options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
-        am.compare(cells, **{"time_key": "day", "methods": METHODS, **options})
+        compare(cells, **{"time_key": "day", "methods": METHODS, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_nothing_to_hold_out_is_one_sentence() -> None:
     with pytest.raises(ConfigError, match="there is no inner time to hold out"):
-        am.compare(translated(20, (2, 7)), "day", methods=["am_closed"], held_out=0)
+        compare(translated(20, (2, 7)), "day", methods=["am_closed"], held_out=0)
 
 
 def test_the_command_writes_table_and_figure_and_goes_on(

@@ -188,14 +188,15 @@ def compare(
     Examples
     --------
     >>> import am
+    >>> from am.cells import compare
     >>> cells = am.datasets.load("myoblast", dimensions=2)
-    >>> found = am.compare(cells, "time", methods=["am_closed", "otcfm_closed"], held_out=0)
+    >>> found = compare(cells, "time", methods=["am_closed", "otcfm_closed"], held_out=0)
     >>> found.table.columns.tolist()[:5]
     ['held_out', 'from', 'to', 'method', 'control']
     >>> print(found.verdict)  # doctest: +ELLIPSIS
     Held-out times: ...
     """
-    require("am.compare", "cells")
+    require("am.cells.compare", "cells")
     source: Source = Path(cells) if isinstance(cells, str) else cells
     learners = _learners(methods, iterations)
     course = read_time_course(source, time_key, basis, dimensions)

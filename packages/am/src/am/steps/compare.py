@@ -37,7 +37,9 @@ def compare(
     accelerator: str = "auto",
     checkpoint_seconds: float = 30.0,
 ) -> tuple[Comparison, list[Path]]:
-    """Write ``comparison.csv``, ``.pdf`` and ``.png`` into the folder ``out``; parameters as of :func:`am.compare`.
+    """Write ``comparison.csv``, ``.pdf`` and ``.png`` into the folder ``out``.
+
+    Parameters are those of :func:`am.cells.compare`.
 
     Finished trials stay there, so that another method later costs its own time alone.
 
