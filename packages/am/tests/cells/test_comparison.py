@@ -212,13 +212,15 @@ def test_the_figure_has_the_nearest_method_on_top(found: Comparison) -> None:
         ({"methods": []}, ConfigError, "no method is named"),
         ({"held_out": 0.99}, DataError, "to train on"),
         ({"held_out": 1.5}, DataError, "between 0 and 1"),
+        ({"dimensions": 0}, ConfigError, "dimensions is 0; 1 is the least"),
+        ({"cells": np.zeros((9, 2))}, DataError, "cells are a ndarray; an AnnData, or the path"),
         ({"basis": "X_umap"}, DataError, "obsm has no 'X_umap'"),
         ({"time_key": "days"}, DataError, "days"),
     ],
 )
 def test_a_mistake_is_one_sentence(cells: AnnData, options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
-        compare(cells, **{"time_key": "day", "methods": METHODS, **options})
+        compare(**{"cells": cells, "time_key": "day", "methods": METHODS, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

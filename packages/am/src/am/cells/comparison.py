@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from am.cells.learners import AUTO, fitted, is_iterated, joined, learner, named
-from am.cells.model import checkpoints
+from am.cells.model import checkpoints, opened, replicates_of
 from am.cells.population import Dynamics, Population, enough
 from am.cells.quality import CELLS, SPLITS, held_out, some, splits
 from am.config import ConfigError
 from am.dynamics.trajectory import DynamicsError
 from am.extras import MissingExtraError, require
-from am.io.cell_files import called, read_columns
+from am.io.cell_files import called
 from am.io.files import remove_folder, write_text
 from am.io.time_course import TimeCourse, read_time_course
 from am.marginals.units import Units
@@ -197,11 +197,10 @@ def compare(
     Held-out times: ...
     """
     require("am.cells.compare", "cells")
-    source: Source = Path(cells) if isinstance(cells, str) else cells
+    source = opened(cells, dimensions, held_out)
     learners = _learners(methods, iterations)
     course = read_time_course(source, time_key, basis, dimensions)
-    replicates = None if replicate_key is None else read_columns(source, [replicate_key])[replicate_key].tolist()
-    parts = _parts(course, held_out, replicates, seed)
+    parts = _parts(course, held_out, replicates_of(source, replicate_key), seed)
     if not parts:
         raise ConfigError(f"{called(source)}: there is no inner time to hold out; hold out a share of the cells")
     fabric = launch(device)

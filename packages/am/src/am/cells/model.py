@@ -273,6 +273,30 @@ def checkpoints(folder: Path | str | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
+def opened(cells: Source | str, dimensions: int | None, held_out: float) -> Source:
+    """The cells that a call is about, whose plain mistakes are found before anything is read.
+
+    Raises
+    ------
+    DataError
+        They are neither an AnnData nor a path, or ``held_out`` is no share of them.
+    ConfigError
+        Fewer than one of the dimensions is asked for.
+    """
+    source: Source = Path(cells) if isinstance(cells, str) else cells
+    if not isinstance(source, Path) and not hasattr(source, "obsm"):
+        raise DataError(f"cells are a {type(cells).__name__}; an AnnData, or the path of a file of one, is needed")
+    if dimensions is not None and dimensions < 1:
+        raise ConfigError(f"dimensions is {dimensions}; 1 is the least")
+    check_share(held_out)
+    return source
+
+
+def replicates_of(source: Source, key: str | None) -> list[Any] | None:
+    """(n,) values of a column that are held out as wholes; None without a column."""
+    return None if key is None else read_columns(source, [key])[key].tolist()
+
+
 def fit(
     cells: Source | str,
     time_key: str,
@@ -351,12 +375,7 @@ def fit(
     (271, 3)
     """
     require("am.fit", "cells")
-    source: Source = Path(cells) if isinstance(cells, str) else cells
-    if not isinstance(source, Path) and not hasattr(source, "obsm"):
-        raise DataError(f"cells are a {type(cells).__name__}; an AnnData, or the path of a file of one, is needed")
-    if dimensions is not None and dimensions < 1:
-        raise ConfigError(f"dimensions is {dimensions}; 1 is the least")
-    check_share(held_out)
+    source = opened(cells, dimensions, held_out)
     masses = plain_masses(masses)
     name = named(method, masses)
     learned = learner(name, settings or {}, masses)
@@ -370,7 +389,7 @@ def fit(
     population = Population.of(course, learned, f"fit/{name}/{seed}", masses, joining, cost)
     if (warning := population.units.warning(course)) is not None:
         log.warning("%s: %s", called(source), warning)
-    replicates = None if replicate_key is None else read_columns(source, [replicate_key])[replicate_key].tolist()
+    replicates = replicates_of(source, replicate_key)
     fabric = launch(device)
     choice = None
     choosing = seed if is_chosen(method, settings, coupling, relaxation) else None

@@ -66,11 +66,11 @@ class Cifar10(ImageDataset):
 
     @property
     def _batches(self) -> tuple[Path, ...]:
-        """Binary batches in the first folder that holds the first of them; all of a folder are read, or none."""
-        if (RAW / SOURCE / ARCHIVE).is_file():
-            return ()
+        """Binary batches, where the first folder that holds any images has these and no archive."""
         for folder in (RAW / SOURCE, *local_folders(SOURCE)):
-            if (folder / next(iter(MD5))).is_file() and not (folder / ARCHIVE).is_file():
+            if (folder / ARCHIVE).is_file():
+                return ()
+            if (folder / next(iter(MD5))).is_file():
                 return tuple(folder / name for name in MD5 if name.startswith("data") or (folder / name).is_file())
         return ()
 
