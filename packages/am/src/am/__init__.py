@@ -19,6 +19,7 @@ from am.lazy import lazy
 
 if TYPE_CHECKING:
     from am import datasets, metrics, pl
+    from am.cells.comparison import Comparison, compare
     from am.cells.fates import transitions
     from am.cells.model import CellModel, fit
     from am.config import ConfigError
@@ -60,6 +61,7 @@ __all__ = [
     "ClosedFormActionMatching",
     "ClosedFormEntropicActionMatching",
     "ClosedFormUnbalancedActionMatching",
+    "Comparison",
     "ConfigError",
     "ConvexActionMatching",
     "DataError",
@@ -84,6 +86,7 @@ __all__ = [
     "UnbalancedActionMatching",
     "__version__",
     "choose",
+    "compare",
     "datasets",
     "fit",
     "load",
@@ -96,6 +99,7 @@ __all__ = [
 __getattr__ = lazy(
     "am",
     {
+        "am.cells.comparison": "Comparison compare",
         "am.cells.fates": "transitions",
         "am.cells.model": "CellModel fit",
         "am.config": "ConfigError",

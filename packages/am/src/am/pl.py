@@ -153,7 +153,7 @@ def comparison(found: Comparison, held_out: Task = "cells", ax: Axes | None = No
     Parameters
     ----------
     found
-        What :func:`am.cells.compare` returned.
+        What :func:`am.compare` returned.
     held_out
         ``cells``, or ``time``.
 

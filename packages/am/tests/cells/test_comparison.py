@@ -1,4 +1,4 @@
-"""``am.cells.compare``: which method predicts cells and times that were held out, and how far to believe the order."""
+"""``am.compare``: which method predicts cells and times that were held out, and how far to believe the order."""
 
 from __future__ import annotations
 

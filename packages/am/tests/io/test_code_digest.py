@@ -1,5 +1,6 @@
 """The digest changes with code that is used, and with nothing else."""
 
+import ast
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import am
 from am.io.code_digest import code_digest
 
 PACKAGE = {
@@ -86,7 +88,7 @@ def test_what_does_not_run_does_not_count(package: Path, old: str, new: str) -> 
     assert code_digest(["pkg.main"], package) == before
 
 
-@pytest.mark.parametrize("name", sorted(set(PACKAGE) - {"typed", "unused"}))
+@pytest.mark.parametrize("name", sorted(set(PACKAGE) - {"__init__", "typed", "unused"}))
 def test_code_of_every_used_module_counts(package: Path, name: str) -> None:
     before = code_digest(["pkg.main"], package)
     path = package / f"{name}.py"
@@ -99,6 +101,30 @@ def test_code_of_other_modules_does_not(package: Path, name: str) -> None:
     before = code_digest(["pkg.main"], package)
     (package / f"{name}.py").write_text("raise SystemExit('nothing is imported')")
     assert code_digest(["pkg.main"], package) == before
+
+
+@pytest.mark.parametrize(("name", "counts"), [("__init__", False), ("deep/__init__", True)])
+def test_of_a_package_the_names_that_its_root_offers_do_not_count(package: Path, name: str, counts: bool) -> None:
+    before = code_digest(["pkg.main"], package)
+    with (package / f"{name}.py").open("a") as file:
+        file.write("\noffered = 1\n")
+    assert (code_digest(["pkg.main"], package) != before) == counts
+
+
+def test_the_root_of_this_library_only_offers_names() -> None:
+    """It does not count in digests, so that it must not hold what can change a number."""
+    root = Path(am.__file__)
+    told = {"__all__", "__getattr__", "__version__"}
+    for statement in ast.parse(root.read_text()).body:
+        match statement:
+            case ast.Expr(ast.Constant()) | ast.ImportFrom() | ast.FunctionDef(name="__dir__"):
+                pass
+            case ast.If(ast.Name("TYPE_CHECKING")):
+                pass
+            case ast.Assign([ast.Name(name)]) if name in told:
+                pass
+            case _:
+                pytest.fail(f"{root}, line {statement.lineno}: more than a name that is offered")
 
 
 def test_a_change_of_one_number_counts(package: Path) -> None:

@@ -188,15 +188,14 @@ def compare(
     Examples
     --------
     >>> import am
-    >>> from am.cells import compare
     >>> cells = am.datasets.load("myoblast", dimensions=2)
-    >>> found = compare(cells, "time", methods=["am_closed", "otcfm_closed"], held_out=0)
+    >>> found = am.compare(cells, "time", methods=["am_closed", "otcfm_closed"], held_out=0)
     >>> found.table.columns.tolist()[:5]
     ['held_out', 'from', 'to', 'method', 'control']
     >>> print(found.verdict)  # doctest: +ELLIPSIS
     Held-out times: ...
     """
-    require("am.cells.compare", "cells")
+    require("am.compare", "cells")
     source = opened(cells, dimensions, held_out)
     learners = _learners(methods, iterations)
     course = read_time_course(source, time_key, basis, dimensions)

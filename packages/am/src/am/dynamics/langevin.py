@@ -39,7 +39,7 @@ def anneal(
         Times that do not increase, or a particle that left the finite numbers.
     """
     check_times(times)
-    field = CountedField(score if start.is_cuda else _in_cache(score))
+    field = CountedField(_in_cache(score) if start.device.type == "cpu" else score)
     x, path = start, [start]
     step, kick = settings.step_size / 2, math.sqrt(settings.step_size)
     for begin, end in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):

@@ -19,6 +19,9 @@ def code_digest(modules: Iterable[str], root: Path | None = None) -> str:
     followed wherever they stand, inside functions too; a module that is imported by a computed name
     (a plug-in) must be given. Nothing is imported to find this out.
 
+    The package's own ``__init__`` does not count, since it only offers names, each loaded when it is asked for. Nor
+    does this module, which computes no result.
+
     Parameters
     ----------
     modules
@@ -39,7 +42,7 @@ def code_digest(modules: Iterable[str], root: Path | None = None) -> str:
             raise ValueError(f"there is no module {name} in {root}")
     while pending:
         name = pending.pop()
-        if name in found:
+        if name in found or name in (root.name, __name__):
             continue
         path = _file(name, root)
         if path is None:  # a name of a module, not a module

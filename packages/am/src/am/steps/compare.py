@@ -39,7 +39,7 @@ def compare(
 ) -> tuple[Comparison, list[Path]]:
     """Write ``comparison.csv``, ``.pdf`` and ``.png`` into the folder ``out``.
 
-    Parameters are those of :func:`am.cells.compare`.
+    Parameters are those of :func:`am.compare`.
 
     Finished trials stay there, so that another method later costs its own time alone.
 
