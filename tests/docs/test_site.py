@@ -83,8 +83,8 @@ def test_the_catalogue_has_a_row_for_everything(site: dict[Path, Page]) -> None:
 
 
 def test_docstrings_are_on_it_with_norms_as_they_are_written(site: dict[Path, Page]) -> None:
-    assert "|found - exact| / |exact|" in named(site, "am.metrics.fields").words
-    assert "Action Matching: the unique gradient field" in named(site, "am.objectives.action_matching").words
+    assert "|found - exact| / |exact|" in named(site, "am.metrics").words
+    assert "Action Matching: the unique gradient field" in named(site, "am.objectives").words
 
 
 def test_no_page_tells_where_it_was_built(site: dict[Path, Page]) -> None:
