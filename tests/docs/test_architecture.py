@@ -46,7 +46,7 @@ def table_columns(times: bool) -> Iterable[str]:
         (f"{SEED}/metrics.csv", METRIC_COLUMNS),
         (f"{SEED}/history.csv", HISTORY_COLUMNS),
         (f"{SEED}/provenance.json", Provenance.__annotations__),
-        ("results/expected/<scale>/<experiment>/runs.csv", RUN_COLUMNS),
+        ("results/expected/<scale>/<file>/runs.csv", RUN_COLUMNS),
         ("tables/<experiment>.csv", table_columns(times=False)),
         ("tables/<experiment>_times.csv", table_columns(times=True)),
         ("verdict.csv", Judgement.__dataclass_fields__),

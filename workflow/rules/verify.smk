@@ -1,4 +1,4 @@
-# What of each experiment in the store a verdict depends on.
+# What of each folder in the store a verdict depends on.
 KEPT = ("metrics.csv", "blocks.csv.gz", "runs.csv")
 
 

@@ -586,7 +586,9 @@ def draw(
 
 @app.command()
 def verify(
-    out: OutOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Page to write; verdict.html in the folder of results when left out.")
+    ] = None,
     project: ProjectOption = Path("config"),
     scale: OwnScaleOption = None,
     results: ResultsOption = None,
@@ -606,14 +608,16 @@ def verify(
     from am.steps.verify import verify as step
 
     asked, place = _project(project, scale, results)
-    judgements, faults = step(asked, place, kept, out)
+    judgements, faults = step(asked, place, kept, out or place / "verdict.html")
     Console().print(for_terminal(judgements))
     _refuse_if(faults)
 
 
 @app.command()
 def report(
-    out: OutOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Page to write; report.html in the folder of results when left out.")
+    ] = None,
     project: ProjectOption = Path("config"),
     scale: OwnScaleOption = None,
     results: ResultsOption = None,
@@ -626,7 +630,7 @@ def report(
     from am.steps.report import report as step
 
     asked, place = _project(project, scale, results)
-    _refuse_if(step(asked, place, out))
+    _refuse_if(step(asked, place, out or place / "report.html"))
 
 
 @app.command()
@@ -692,9 +696,9 @@ def agree(
 @app.command()
 def review(
     project: ProjectOption = Path("config"),
-    kept: Annotated[
-        Path, typer.Option(help="The store of reference results, <scale>/<experiment>/, and references beside them.")
-    ] = (Path("results/expected")),
+    kept: Annotated[Path, typer.Option(help="The store of reference results, and references beside them.")] = (
+        Path("results/expected")
+    ),
     out: Annotated[Path, typer.Option("--out", help="Folder to write into.")] = Path("results/verify"),
     accept: Annotated[
         bool, typer.Option("--accept", help="Make what is recomputed now the reference of later reviews.")

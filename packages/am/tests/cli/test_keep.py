@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from am.io.provenance import ProvenanceError, file_sha256, sidecar
+from am.config import merge, read_yaml, write_yaml
+from am.io.provenance import Commit, ProvenanceError, file_sha256, sidecar
 from am.report.store import RUN_COLUMNS, environment, read_environments, read_kept
 
 pytestmark = pytest.mark.trains
@@ -47,7 +48,7 @@ def test_every_run_and_seed_goes_into_the_store_with_its_record(am: Any) -> None
     told = am("keep", *ABOUT)
     assert (told.code, told.out) == (0, "atom: 4 runs and seeds, and the floor\n")
     assert sorted(path.name for path in STORE.iterdir()) == ["metrics.csv", "runs.csv"]  # each seed has its own points
-    kept = read_kept(STORE)
+    kept = read_kept(STORE)["atom"]
     assert kept.edited == []
     assert [*kept.records] == kept.keys
     measured = kept.measured([("am", 0), ("oracle", 1)])
@@ -75,12 +76,12 @@ def test_every_run_and_seed_goes_into_the_store_with_its_record(am: Any) -> None
 
 def test_what_was_kept_before_stays_but_for_the_runs_that_are_named(am: Any) -> None:
     assert am("keep", *ABOUT).code == 0
-    before = read_kept(STORE).written
+    before = read_kept(STORE)["atom"].written
     for run, seed in (("am", 0), ("oracle", 0), ("oracle", 1)):
         change(ATOM / f"{run}/seed{seed}/metrics.csv", 2.0)
     told = am("keep", *ABOUT, "atom/oracle")
     assert (told.code, told.out) == (0, "atom: 2 runs and seeds, and the floor\n")
-    after = read_kept(STORE)
+    after = read_kept(STORE)["atom"]
     assert {key for key in before if before[key] != after.written[key]} == {("oracle", "0"), ("oracle", "1")}
     assert after.edited == []
 
@@ -90,6 +91,42 @@ def test_keeping_the_same_again_changes_no_byte(am: Any) -> None:
     before = {path: path.read_bytes() for path in STORE.parents[1].rglob("*.csv")}
     assert am("keep", *ABOUT, "atom").code == 0
     assert {path: path.read_bytes() for path in STORE.parents[1].rglob("*.csv")} == before
+
+
+def test_a_variant_goes_into_the_folder_of_its_file(am: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path("config/experiments/atom.yaml")
+    write_yaml(merge(read_yaml(file), {"variants": {"twin": {"title": "Twin"}}}), file)
+    assert am("keep", *ABOUT, "atom").code == 0
+    before = {path.name: path.read_text() for path in STORE.iterdir()}
+    monkeypatch.setattr("am.io.provenance._commit_here", lambda: Commit("c" * 40))
+    twin = RESULTS / "atom_twin"
+    config, run, place = twin / "config.yaml", twin / "oracle/config.yaml", twin / "oracle/seed0"
+    about = ("--project", "config", *ABOUT, "--experiment", twin.name)
+    data = ("--data", twin / "data.h5ad")
+    for step in (
+        ("resolve", *about, "--out", config),
+        ("prepare", "--config", config, "--out", data[1]),
+        ("floor", "--config", config, "--out", twin / "floor.csv"),
+        ("resolve", *about, "--run", "oracle", "--out", run),
+        ("sample", "--run", run, *data, "--seed", 0, "--device", "cpu", "--out", place / "samples.npz"),
+        (
+            *("evaluate", "--config", config, *data, "--seed", 0, "--samples", place / "samples.npz"),
+            *("--method", "oracle", "--out", place / "metrics.csv"),
+        ),
+    ):
+        assert am(*step).code == 0, step
+    told = am("keep", *ABOUT, twin.name)
+    assert (told.code, told.out) == (0, "atom_twin: 1 runs and seeds, and the floor\n")
+    assert [path.name for path in STORE.parent.iterdir()] == ["atom"]
+    assert all((STORE / name).read_text().startswith(text) for name, text in before.items())
+    found = read_kept(STORE)
+    assert [(name, one.edited) for name, one in found.items()] == [("atom", []), ("atom_twin", [])]
+    assert found["atom_twin"].keys == [("oracle", "0"), ("floor", "")]
+    both = {path.name: path.read_text() for path in STORE.iterdir()}
+    assert am("keep", *ABOUT, "atom", "atom_twin").out == (
+        "atom: 4 runs and seeds, and the floor\natom_twin: 1 runs and seeds, and the floor\n"
+    )
+    assert {path.name: path.read_text() for path in STORE.iterdir()} == both
 
 
 @pytest.mark.parametrize(("more", "files"), [((), False), (("--history",), True)])

@@ -131,6 +131,15 @@ def test_what_is_as_recorded_has_a_verdict(am: Any) -> None:
     assert rows.loc["am", "seeds"] == 2
 
 
+def test_a_verdict_lies_with_the_results_unless_it_is_told_where(am: Any) -> None:
+    _, rows, _ = verdict(am)
+    for kind in ("html", "csv", "md"):
+        (RESULTS / f"verdict.{kind}").unlink()
+    assert am("verify", *ABOUT, "--kept", "kept").code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(RESULTS / "verdict.csv").set_index("method"), rows)
+    assert (RESULTS / "verdict.html").is_file()
+
+
 @pytest.mark.parametrize(("touch", "said"), TOUCHED, ids=[touch.__name__ for touch, _ in TOUCHED])
 def test_a_row_that_is_not_as_recorded_says_so_and_has_no_verdict(am: Any, touch: Change, said: str) -> None:
     touch()

@@ -105,6 +105,8 @@ def test_project_scale_and_results_are_those_at_hand_unless_given(
     told = am("report", "--out", "again.html")
     assert told.code == 0, told.err
     assert "Two methods and a control, on next to nothing" in Path("again.html").read_text()
+    assert am("report").code == 0
+    assert Path("results/tiny/report.html").read_text() == Path("again.html").read_text()
     told = am("verify", "--out", "verdict.html")
     assert told.code == 1
     assert "there are no results of tiny to judge" in told.err  # whose metrics are not there

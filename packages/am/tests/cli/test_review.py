@@ -77,7 +77,7 @@ def drop(run: str, seed: int | None = None) -> None:
 
 def vouch_for_rows() -> None:
     """Write the records so that they tell of the rows as they are."""
-    kept = read_kept(Path(METRICS).parent)
+    kept = read_kept(Path(METRICS).parent)["atom"]
     records = pd.read_csv(RUNS, dtype=str, keep_default_na=False)
     keys = zip(records["method"], records["seed"], strict=True)
     records.assign(rows=[kept.written.get(key, "") for key in keys]).to_csv(RUNS, index=False)
@@ -231,12 +231,57 @@ def test_what_was_never_run_is_told_and_is_no_fault(project: Path, am: Any) -> N
 def test_results_of_what_there_is_not_are_refused(project: Path, am: Any) -> None:
     shutil.copytree("kept/tiny/atom", "kept/tiny/atmo")
     assert am("review", "--kept", "kept", "--out", "made").sentence == (
-        "kept: there is no experiment 'atmo'; did you mean 'atom'?"
+        "kept/tiny/atmo: there is no file of experiments 'atmo'; did you mean 'atom'?"
     )
     assert am("review", "--kept", "nothing", "--out", "made").sentence == "nothing: there are no results to review"
     shutil.rmtree("kept/tiny/atmo")
     drop("floor")
     assert am("review", "--kept", "kept", "--out", "made").sentence == "atom: there is no floor among its metrics"
+
+
+@pytest.fixture
+def variant(project: Path) -> str:
+    """The atom's twin in its file and folder: as many rows and records, of the experiment ``atom_twin``."""
+    file = project / "config/experiments/atom.yaml"
+    write_yaml(merge(read_yaml(file), {"variants": {"twin": {"title": "Twin"}}}), file)
+    rename = ("atom,", "atom_twin,")
+    there = Path(METRICS).parent
+    texts = {path: path.read_text().splitlines(keepends=True) for path in there.glob("*.csv")}
+    for path, (head, *lines) in texts.items():
+        path.write_text("".join([head, *lines, *(line.replace(*rename, 1) for line in lines)]))
+    records = pd.read_csv(RUNS, dtype=str, keep_default_na=False)
+    found = read_kept(there)
+    keys = zip(records["experiment"], records["method"], records["seed"], strict=True)
+    records.assign(rows=[found[name].written[run, seed] for name, run, seed in keys]).to_csv(RUNS, index=False)
+    return "atom_twin"
+
+
+def test_variants_of_a_file_are_reviewed_from_one_folder(
+    variant: str, am: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert review(am, "--accept")[:2] == (0, [])
+    told = [line.partition(" files")[0] for line in caplog.messages if " files with sha256 " in line]
+    assert told == ["1 of 2: atom (tiny), 2", f"2 of 2: {variant} (tiny), 2"]
+    ours, theirs = (pd.read_csv(f"made/tiny/tables/{name}.csv") for name in ("atom", variant))
+    pd.testing.assert_frame_equal(ours[["metric", "mean"]], theirs[["metric", "mean"]])
+    commit(Path.cwd())
+    table = metrics()
+    change(METRICS, table.index[(table["experiment"] == variant) & (table["method"] == "am")][:1], False, value=7.0)
+    code, faults, _ = review(am)
+    assert code == 1
+    assert faults[0] == f"{variant} (tiny): rows that are not those that their record tells: am, seed 0"
+    assert faults[1].startswith(f"{variant} (tiny): 1 file differs from what was committed: {METRICS} (sha256 ")
+    assert len(faults) == 2
+
+
+def test_a_folder_that_is_called_as_a_variant_is_refused(variant: str, am: Any) -> None:
+    """As the store had it once: nobody would read it."""
+    Path(METRICS).parent.rename(f"kept/tiny/{variant}")
+    assert am("review", "--kept", "kept", "--out", "made").sentence == (
+        f"kept/tiny/{variant}: there is no file of experiments '{variant}'; "
+        f"results of its variant '{variant}' belong into kept/tiny/atom"
+    )
 
 
 def commit(project: Path) -> None:
@@ -349,8 +394,8 @@ def test_a_reference_or_a_published_value_that_was_changed_is_told_apart_from_me
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("seed", 0, "a value of am, seed 0 twice"),
-        ("method", "oracle", "a value of oracle, seed 1 twice"),
+        ("seed", 0, "a value of atom, am, seed 0 twice"),
+        ("method", "oracle", "a value of atom, oracle, seed 1 twice"),
         ("experiment", "other", "rows of the experiment 'other'"),
     ],
 )
@@ -360,7 +405,7 @@ def test_metrics_of_something_else_have_no_verdict(project: Path, am: Any, colum
     code, faults, printed = review(am)
     assert code == 1
     assert faults[0] == f"{METRICS} is misplaced: it holds {said}"
-    if column != "method":
+    if column == "seed":
         assert "not as recorded" in printed
 
 

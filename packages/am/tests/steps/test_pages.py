@@ -124,6 +124,19 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
+def test_an_experiment_is_found_in_the_folder_of_its_file(store: Store) -> None:
+    metrics = pd.read_csv(store.kept / "laptop/e/metrics.csv")
+    for folder, names in (("e", ("e", "e_late")), ("e_quarter", ("e_quarter", "e_quarter_late")), ("e_q", ("e_q",))):
+        (store.kept / "laptop" / folder).mkdir(exist_ok=True)
+        rows = pd.concat([metrics.assign(experiment=name) for name in names])
+        rows.to_csv(store.kept / "laptop" / folder / "metrics.csv", index=False)
+    found = {name: store.results(name) for name in ("e", "e_late", "e_quarter", "laptop/e_quarter_late", "e_q")}
+    assert [kept.folder.name for kept in found.values()] == ["e", "e", "e_quarter", "e_quarter", "e_q"]
+    assert [f"laptop/{kept.experiment}".endswith(name) for name, kept in found.items()] == [True] * 5
+    assert all(set(kept.tables["metrics.csv"]["experiment"]) == {kept.experiment} for kept in found.values())
+    assert [store.results(name).keys for name in ("e_never", "paper/e")] == [[], []]
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -1,7 +1,8 @@
-"""The store of reference results: a folder an experiment, with tidy tables of all runs and a record of each.
+"""The store of reference results: tidy tables of all runs, and a record of each.
 
-``<scale>/<experiment>/`` holds :data:`TABLES` and ``runs.csv``; ``environments.csv`` above the scales lists the
-versions of packages once. Each file is one table, its rows sorted by run and seed. The same rows give the same bytes.
+``<scale>/<file>/`` holds :data:`TABLES` and ``runs.csv`` of all experiments that ``config/experiments/<file>.yaml``
+defines: the file's own and its variants. ``environments.csv`` above the scales lists the versions of packages once.
+Each file is one table, its rows sorted by experiment, run and seed. The same rows give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from am.io.files import atomic
 from am.io.provenance import open_plain
@@ -43,7 +44,7 @@ TABLES = {
     "draws.csv.gz": DRAW_COLUMNS,
     "history.csv.gz": HISTORY_COLUMNS,
 }
-"""Tables of an experiment, and their columns. Only the first must be there; it holds the floor too."""
+"""Tables of a folder, and their columns. Only the first must be there; it holds the floor too."""
 RUNS = "runs.csv"
 RUN_COLUMNS = (
     *("experiment", "method", "seed"),
@@ -63,6 +64,9 @@ ENVIRONMENT_COLUMNS = ("environment", "package", "version")
 _READERS = dict(zip(TABLES, (read_metrics, read_blocks, read_draws, read_history), strict=True))
 Key = tuple[str, str]
 """A run and its seed, as they are written; the seed of the floor is empty, as its seeds count repeats."""
+_Key = tuple[str, str, str]
+"""The same, after the experiment."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,26 @@ class Kept:
     """What is kept of an experiment at a scale."""
 
     folder: Path
-    tables: Mapping[str, pd.DataFrame]
-    """By file, as :data:`TABLES` names them; of those that there are."""
-    records: Mapping[Key, Mapping[str, str]]
+    """Its files hold rows of other experiments too."""
+    experiment: str
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Rows of the experiment by file, as :data:`TABLES` names them; of those files that have some."""
+    records: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     """Rows of ``runs.csv``."""
     written: Mapping[Key, str] = field(default_factory=dict)
     """Digest of the rows that lie in the tables, as ``rows`` of ``runs.csv`` should tell."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that it was read from."""
-        return tuple(path for name in (*TABLES, RUNS) if (path := self.folder / name).is_file())
+        """Those that hold rows of it."""
+        there = [name for name in TABLES if name in self.tables]
+        return tuple(self.folder / name for name in (*there, *([RUNS] if self.records else [])))
 
     @property
     def keys(self) -> list[Key]:
         """All runs and seeds that have metrics, sorted."""
         metrics = self._table("metrics.csv")
-        return sorted(dict.fromkeys(_keys(metrics)), key=_place)
+        return sorted(dict.fromkeys(_keys(metrics)), key=lambda key: _place(self.experiment, *key))
 
     @property
     def edited(self) -> list[Key]:
@@ -106,20 +113,9 @@ class Kept:
             costs=self._costs(place),
         )
 
-    def with_(self, new: Kept) -> Kept:
-        """The same, with all rows of the runs and seeds of ``new`` in place of its own."""
-        import pandas as pd
-
-        gone = {*new.keys, *new.records}
-        tables = {}
-        for name in TABLES:
-            mine, theirs = self._table(name), new._table(name)
-            mine = mine.iloc[[row for row, key in enumerate(_keys(mine)) if key not in gone]]
-            both = [table for table in (mine, theirs) if len(table)]
-            if both:
-                tables[name] = pd.concat(both, ignore_index=True)
-        records = {key: row for key, row in self.records.items() if key not in gone} | dict(new.records)
-        return replace(self, tables=tables, records=records)
+    def lines(self, name: str) -> list[str]:
+        """The rows of a table as they are written."""
+        return self._table(name).to_csv(index=False, header=False, lineterminator="\n").splitlines()
 
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
@@ -141,60 +137,74 @@ class Kept:
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether a folder is one of the store, of an experiment at a scale."""
+    """Whether a folder is one of the store, of a file of experiments at a scale."""
     return (folder / "metrics.csv").is_file()
 
 
-def read_kept(folder: Path) -> Kept:
-    """Read what is kept of an experiment at a scale; nothing where the folder is not there.
+def read_kept(folder: Path) -> dict[str, Kept]:
+    """Read what is kept in a folder, by experiment; nothing where the folder is not there.
 
     Raises
     ------
     TableError
         A table is none, lacks a column, or has words where numbers belong.
     """
-    tables, texts = {}, {}
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    lines: dict[str, list[str]] = {}
     for name in TABLES:
         if (path := folder / name).is_file():
-            texts[name] = _content(path).splitlines()[1:]
-            tables[name] = _whole_seeds(_READERS[name]([path]), path)
-    return Kept(folder, tables, _read_records(folder / RUNS), _digests(texts))
+            table, lines[name] = _read_table(path)
+            for experiment, rows in table.groupby("experiment"):
+                tables.setdefault(str(experiment), {})[name] = rows.reset_index(drop=True)
+    records = _by_experiment(_read_records(folder / RUNS))
+    written = _by_experiment(_digests(lines))
+    return {
+        name: Kept(folder, name, tables.get(name, {}), records.get(name, {}), written.get(name, {}))
+        for name in sorted({*tables, *records})
+    }
 
 
-def write_kept(kept: Kept, environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Write what is kept of an experiment: all of its files are replaced once all are written.
+def write_kept(new: Collection[Kept], environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Write rows of runs and seeds into the store, in place of those of the same; the lines of all others stay.
+
+    Files are replaced once all of them are written.
 
     Parameters
     ----------
-    kept
-        Its ``rows`` are made here.
+    new
+        Of one store. The ``rows`` of its records are made here.
     environments
         Versions of packages by the name of the environment, as from :func:`environment`. Those that a record of the
         store names are added to ``environments.csv``, and all others leave it.
+
+    Raises
+    ------
+    TableError
+        A table that is there cannot be read.
     """
-    texts = {name: _text(kept.tables[name]) for name in TABLES if name in kept.tables}
-    rows = _digests({name: text.splitlines()[1:] for name, text in texts.items()})
-    records = [
-        {**dict.fromkeys(RUN_COLUMNS, ""), **kept.records[key], "rows": rows.get(key, "")}
-        for key in sorted(kept.records, key=_place)
-    ]
-    texts[RUNS] = _csv(RUN_COLUMNS, records)
-    above = kept.folder.parents[1] / ENVIRONMENTS
-    used = {record["environment"] for record in records} | _environments_of_others(kept.folder)
-    known = {name: told for name, told in {**environments, **read_environments(above)}.items() if name in used}
+    (store,) = {kept.folder.parents[1] for kept in new}
+    contents: dict[Path, str] = {}
+    records: list[Mapping[str, str]] = []
+    for folder in sorted({kept.folder for kept in new}):
+        tables, of_folder = _joined(folder, [kept for kept in new if kept.folder == folder])
+        contents |= {**tables, folder / RUNS: _csv(RUN_COLUMNS, of_folder)}
+        records += of_folder
+    for path in store.glob(f"*/*/{RUNS}"):
+        records += _read_records(path).values() if path not in contents else ()
+    known = {**environments, **read_environments(store / ENVIRONMENTS)}
     versions = [
         dict(zip(ENVIRONMENT_COLUMNS, (name, *version), strict=True))
-        for name in sorted(known)
+        for name in sorted({record["environment"] for record in records} & known.keys())
         for version in sorted(known[name].items())
     ]
-    contents = {above: _csv(ENVIRONMENT_COLUMNS, versions)} | {kept.folder / name: texts[name] for name in texts}
+    contents[store / ENVIRONMENTS] = _csv(ENVIRONMENT_COLUMNS, versions)
     with ExitStack() as stack:  # nothing takes its place before all is on disk
         for path, text in contents.items():
-            if not path.is_file() or _content(path) != text:
+            if text and not (path.is_file() and _content(path) == text):
                 stack.enter_context(atomic(path)).write_bytes(_packed(path, text))
-    for name in TABLES:
-        if name not in texts:
-            (kept.folder / name).unlink(missing_ok=True)
+    for path, text in contents.items():
+        if not text:
+            path.unlink(missing_ok=True)
 
 
 def environment(versions: Mapping[str, str]) -> str:
@@ -210,21 +220,50 @@ def read_environments(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _read_records(path: Path) -> dict[Key, dict[str, str]]:
-    records = {(row["method"], row["seed"]): row for row in _read_words(path, RUN_COLUMNS)} if path.is_file() else {}
-    for (method, seed), row in records.items():
+def _joined(folder: Path, new: Sequence[Kept]) -> tuple[dict[Path, str], list[Mapping[str, str]]]:
+    """Tables of a folder, empty without rows, and its records: what lies there, with ``new`` in place of its like."""
+    replaced = {(kept.experiment, *key) for kept in new for key in (*kept.keys, *kept.records)}
+    ours = {name: [line for kept in new for line in kept.lines(name)] for name in TABLES}
+    texts = {}
+    for name, columns in TABLES.items():
+        there = _read_table(path)[1] if (path := folder / name).is_file() else []
+        lines = [*(line for line in there if _key(line) not in replaced), *ours[name]]
+        lines.sort(key=lambda line: _place(*_key(line)))
+        texts[path] = "\n".join([",".join(columns), *lines, ""]) if lines else ""
+    records: dict[_Key, Mapping[str, str]] = {
+        key: record for key, record in _read_records(folder / RUNS).items() if key not in replaced
+    }
+    rows = _digests(ours)
+    for kept in new:
+        for (run, seed), record in kept.records.items():
+            key = kept.experiment, run, seed
+            records[key] = {**dict.fromkeys(RUN_COLUMNS, ""), **record, "rows": rows.get(key, "")}
+    return texts, [records[key] for key in sorted(records, key=lambda key: _place(*key))]
+
+
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Its rows, and the lines that they are written as."""
+    import pandas as pd
+
+    head, *lines = _content(path).splitlines() or [""]
+    table = _READERS[path.name]([path])
+    if not pd.api.types.is_integer_dtype(table["seed"]):
+        raise TableError(f"{path}: the column 'seed' holds something that is not a whole number")
+    if head != (expected := ",".join(TABLES[path.name])):
+        raise TableError(f"{path}: its columns are not {expected}")
+    return table, lines
+
+
+def _read_records(path: Path) -> dict[_Key, dict[str, str]]:
+    rows = _read_words(path, RUN_COLUMNS) if path.is_file() else []
+    records = {(row["experiment"], row["method"], row["seed"]): row for row in rows}
+    for (_, method, seed), row in records.items():
         if not (seed.isdecimal() or (method, seed) == (FLOOR, "")):
             raise TableError(f"{path}: '{seed}' is no seed of {method}")
         for column in COSTS:
             if row[column] and not _is_number(row[column]):
                 raise TableError(f"{path}: the column '{column}' holds something that is not a number")
     return records
-
-
-def _environments_of_others(folder: Path) -> set[str]:
-    """Environments that records of the other experiments in the store name."""
-    others = (path for path in folder.parents[1].glob(f"*/*/{RUNS}") if path.parent != folder)
-    return {record["environment"] for path in others for record in _read_records(path).values()}
 
 
 def _is_number(text: str) -> bool:
@@ -249,14 +288,6 @@ def _read_words(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return [{str(name): str(cell) for name, cell in row.items()} for row in table[list(columns)].to_dict("records")]
 
 
-def _whole_seeds(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not pd.api.types.is_integer_dtype(table["seed"]):
-        raise TableError(f"{path}: the column 'seed' holds something that is not a whole number")
-    return table
-
-
 def _keys(table: pd.DataFrame) -> list[Key]:
     return [
         (method, "" if method == FLOOR else str(seed))
@@ -264,9 +295,9 @@ def _keys(table: pd.DataFrame) -> list[Key]:
     ]
 
 
-def _place(key: Key) -> tuple[bool, str, int]:
-    """Runs by name, their seeds by number; the floor last."""
-    return key[0] == FLOOR, key[0], int(key[1] or -1)
+def _place(experiment: str, run: str, seed: str) -> tuple[str, bool, str, int]:
+    """Experiments and runs by name, seeds by number; the floor of an experiment last."""
+    return experiment, run == FLOOR, run, int(seed or -1)
 
 
 def _ordered(table: pd.DataFrame, place: Mapping[Any, int]) -> pd.DataFrame:
@@ -274,12 +305,6 @@ def _ordered(table: pd.DataFrame, place: Mapping[Any, int]) -> pd.DataFrame:
     places = [place.get(key, -1) for key in _keys(table)]
     order = sorted((place, row) for row, place in enumerate(places) if place >= 0)
     return table.iloc[[row for _, row in order]].reset_index(drop=True)
-
-
-def _text(table: pd.DataFrame) -> str:
-    keys = _keys(table)
-    order = sorted(range(len(keys)), key=lambda row: _place(keys[row]))
-    return str(table.iloc[order].to_csv(index=False, lineterminator="\n"))
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
@@ -301,16 +326,22 @@ def _content(path: Path) -> str:
         raise TableError(f"{path}: not a table ({' '.join(str(error).split())})") from None
 
 
-def _digests(lines: Mapping[str, Iterable[str]]) -> dict[Key, str]:
+def _digests(lines: Mapping[str, Iterable[str]]) -> dict[_Key, str]:
     """Of the rows of each run and seed in all tables, as they are written."""
-    found: dict[Key, list[str]] = {}
+    found: dict[_Key, list[str]] = {}
     for name, of_table in lines.items():
-        for key, line in _of_runs(of_table):
-            found.setdefault(key, []).append(f"{name} {line}\n")
+        for line in of_table:
+            found.setdefault(_key(line), []).append(f"{name} {line}\n")
     return {key: sha256("".join(of_run).encode()).hexdigest() for key, of_run in found.items()}
 
 
-def _of_runs(lines: Iterable[str]) -> Iterator[tuple[Key, str]]:
-    for line in lines:
-        _, method, seed, *_ = (*line.split(",", 3), "", "", "")
-        yield (method, "" if method == FLOOR else seed), line
+def _key(line: str) -> _Key:
+    experiment, method, seed, *_ = (*line.split(",", 3), "", "", "")
+    return experiment, method, "" if method == FLOOR else seed
+
+
+def _by_experiment(found: Mapping[_Key, _T]) -> dict[str, dict[Key, _T]]:
+    parts: dict[str, dict[Key, _T]] = {}
+    for (experiment, run, seed), value in found.items():
+        parts.setdefault(experiment, {})[run, seed] = value
+    return parts

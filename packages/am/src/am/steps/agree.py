@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from am.config import ConfigError
 from am.experiments import Project
 from am.io.tidy import read_metrics
 from am.report.agreement import agreement
-from am.report.store import holds_results, read_kept
+from am.report.store import read_kept
 from am.steps.recorded import results_of
 
 
@@ -20,7 +21,7 @@ def agree(project: Project, results: Path, kept: Path) -> list[str]:
     Parameters
     ----------
     results
-        Folder of the scale's results. The reference is of the folder of this name in the store.
+        Folder of the scale's results. The reference lies below the folder of this name in the store.
     kept
         The store.
 
@@ -33,12 +34,12 @@ def agree(project: Project, results: Path, kept: Path) -> list[str]:
     """
     references, reruns = [], []
     there = False
+    read = cache(read_kept)
     for name, experiment in project.experiments.items():
-        folder = kept / results.name / name
         files = [file for file in results_of(experiment, results / name) if file.name == "metrics.csv"]
         there = there or bool(files)
-        if holds_results(folder) and files:
-            references.append(read_kept(folder).measured(experiment.configured).metrics)
+        if files and (reference := read(kept / results.name / experiment.file.stem).get(name)):
+            references.append(reference.measured(experiment.configured).metrics)
             reruns.append(read_metrics(files))
     if not there:
         raise ConfigError(f"{results}: there are no results to compare")

@@ -261,6 +261,5 @@ def environments_table(store: Store) -> str:
 def _records(store: Store) -> Iterator[Mapping[str, str]]:
     """Of all runs that are kept, at every scale; not of floors, which train and sample nothing."""
     for file in sorted(store.kept.glob(f"*/*/{RUNS}")):
-        for (run, _), record in store.results("/".join(file.parent.parts[-2:])).records.items():
-            if run != FLOOR:
-                yield record
+        for kept in store.folder(file.parent).values():
+            yield from (record for (run, _), record in kept.records.items() if run != FLOOR)

@@ -14,7 +14,7 @@ from am.experiments import Project, ResolvedExperiment
 from am.io.provenance import ProvenanceError, changes, read_origin
 from am.io.tidy import FLOOR, read_history
 from am.report.measured import read_measured
-from am.report.store import Kept, Key, environment, read_kept, write_kept
+from am.report.store import Kept, Key, environment, write_kept
 from am.runs import TRAINED
 from am.steps.explain import Node
 from am.steps.recorded import Records, few, first_of, results_of, run_of
@@ -33,7 +33,7 @@ def keep(
     Parameters
     ----------
     results
-        Folder of the scale's results. They go to the folder of this name in the store.
+        Folder of the scale's results. They go below the folder of this name in the store.
     kept
         The store.
     named
@@ -73,7 +73,8 @@ def keep(
             raise ConfigError(f"{results / name}: there is no floor.csv beside its metrics")
         faults += (fault for found in records.faults_of_results(experiment, files).values() for fault in found)
         if not faults:
-            new.append(_taken(experiment, records, files, kept / results.name / name, history))
+            folder = kept / results.name / experiment.file.stem
+            new.append(_taken(experiment, records, files, folder, history))
             faults += (
                 fault for key, record in new[-1][0].records.items() for fault in _not_clean(experiment, key, record)
             )
@@ -81,9 +82,9 @@ def keep(
         raise ProvenanceError(f"{first_of(faults)}; nothing was kept")
     if not new:
         raise ConfigError(f"{results}: there are no results to keep")
-    for taken, environments in new:
-        write_kept(read_kept(taken.folder).with_(taken), environments)
-    return {taken.folder.name: len(taken.records) - 1 for taken, _ in new}
+    environments = {name: versions for _, told in new for name, versions in told.items()}
+    write_kept([taken for taken, _ in new], environments)
+    return {taken.experiment: len(taken.records) - 1 for taken, _ in new}
 
 
 def _chosen(project: Project, named: Sequence[str]) -> dict[str, list[str]]:
@@ -119,7 +120,8 @@ def _taken(
         told[key], versions = _record(experiment, key, records.node(file))
         if versions:
             environments[environment(versions)] = versions
-    return Kept(folder, {name: table for name, table in tables.items() if len(table)}, told), environments
+    there = {name: table for name, table in tables.items() if len(table)}
+    return Kept(folder, experiment.name, there, told), environments
 
 
 def _record(experiment: ResolvedExperiment, key: Key, evaluated: Node) -> tuple[dict[str, str], Mapping[str, str]]:

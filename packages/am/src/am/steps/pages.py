@@ -71,7 +71,7 @@ class Store:
     def __init__(self, kept: Path) -> None:
         self.kept = kept
         self._read: dict[Path, pd.DataFrame] = {}
-        self._results: dict[str, Kept] = {}
+        self._folders: dict[Path, dict[str, Kept]] = {}
 
     def means(self, experiment: str) -> pd.DataFrame:
         """A row a metric and method; see :func:`am.report.tables.summarise`."""
@@ -116,9 +116,18 @@ class Store:
 
     def results(self, experiment: str) -> Kept:
         """All rows and records; none where nothing is kept."""
-        if experiment not in self._results:
-            self._results[experiment] = read_kept(self.kept.joinpath(*_scaled(experiment)))
-        return self._results[experiment]
+        scale, name = _scaled(experiment)
+        # A variant lies in the folder of its file, whose name its own begins with: the longest such name comes first.
+        for folder in sorted((self.kept / scale).glob("*"), reverse=True):
+            if f"{name}_".startswith(f"{folder.name}_") and name in (found := self.folder(folder)):
+                return found[name]
+        return Kept(self.kept / scale / name, name)
+
+    def folder(self, folder: Path) -> dict[str, Kept]:
+        """The same of all experiments in a folder, which is read once."""
+        if folder not in self._folders:
+            self._folders[folder] = read_kept(folder)
+        return self._folders[folder]
 
     def row(self, experiment: str, method: str, metric: str) -> dict[str, Any]:
         """What is known of a method by a metric: mean, low, high, seeds, and the other columns of its table."""

@@ -111,18 +111,16 @@ class Records:
         return {run: list(dict.fromkeys(faults)) for run, faults in found.items()}
 
 
-def misplaced_rows(experiment: ResolvedExperiment, kept: Kept) -> dict[str, list[str]]:
-    """What is wrong with rows of the store by what they hold, by run; nothing of runs that are right."""
+def misplaced_rows(kept: Kept) -> dict[str, list[str]]:
+    """Values that the store holds twice, by run; nothing of runs that are right."""
     found: dict[str, list[str]] = {}
     for name, table in kept.tables.items():
         for run, rows in table.groupby("method", sort=False):
-            found.setdefault(str(run), []).extend(_faults_of_rows(experiment, kept.folder / name, rows))
+            found.setdefault(str(run), []).extend(_twice(kept, name, rows))
     return {run: faults for run, faults in found.items() if faults}
 
 
-def faults_of_kept(
-    experiment: ResolvedExperiment, kept: Kept, tracked: Mapping[Path, bool] | None
-) -> dict[str, list[str]]:
+def faults_of_kept(kept: Kept, tracked: Mapping[Path, bool] | None) -> dict[str, list[str]]:
     """The same, with rows that are not those of their record, and with files that are not as committed.
 
     Parameters
@@ -131,9 +129,10 @@ def faults_of_kept(
         As from :func:`am.io.provenance.committed`; None where git knows of none, as in an unpacked archive, and
         only rows can be checked.
     """
-    found = misplaced_rows(experiment, kept)
+    found = misplaced_rows(kept)
     for run, seed in kept.edited:
-        fault = f"{kept.folder}: {seed_of(run, seed)} is edited: its rows are not those that its record tells"
+        seed_of_it = f"{kept.experiment}, {seed_of(run, seed)}"
+        fault = f"{kept.folder}: {seed_of_it} is edited: its rows are not those that its record tells"
         found.setdefault(run, []).append(fault)
     if tracked is None:
         return found
@@ -154,13 +153,12 @@ def seed_of(run: str, seed: str) -> str:
     return f"{run}, seed {seed}" if seed else run
 
 
-def _faults_of_rows(experiment: ResolvedExperiment, file: Path, rows: pd.DataFrame) -> Iterator[str]:
-    """Whether rows of a run are of the experiment, and each value is there once."""
-    if (others := set(rows["experiment"])) != {experiment.name}:
-        yield f"{file} is misplaced: it holds rows of the experiment '{_other(others, experiment.name)}'"
+def _twice(kept: Kept, name: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Whether each value of a run is there once."""
     again = rows[rows.duplicated([column for column in rows if column != "value"])]
     for run, seed in dict.fromkeys(zip(again["method"], again["seed"], strict=True)):
-        yield f"{file} is misplaced: it holds a value of {seed_of(run, str(seed))} twice"
+        whose = f"{kept.experiment}, {seed_of(run, str(seed))}"
+        yield f"{kept.folder / name} is misplaced: it holds a value of {whose} twice"
 
 
 def require(experiment: ResolvedExperiment, files: Sequence[Path]) -> None:

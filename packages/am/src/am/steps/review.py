@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     settings
         The folder of the project's settings.
     kept
-        The store: ``<scale>/<experiment>/`` as :mod:`am.report.store` has it. References are ``verdict.csv``, and for
-        each scale ``tables.csv`` and ``pairs.csv``, with the rows of all experiments.
+        The store, as :mod:`am.report.store` has it. References are ``verdict.csv``, and for each scale ``tables.csv``
+        and ``pairs.csv``, with the rows of all experiments.
     out
         Tables, figures of metrics over time, and verdicts appear here; ``differences.txt``, each number that is not
         its reference; and ``records.txt``, each run that its record does not vouch for.
@@ -75,33 +76,42 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     Raises
     ------
     ConfigError
-        There are no results, or results of an experiment or a scale that there is not.
+        There are no results, or results of a scale that there is not; or a folder is not called as a file of
+        experiments.
     TableError
         A table cannot be read.
     """
     known = list(ExperimentFiles(settings))
-    places = {(place.parent.name, place.name): place for place in sorted(kept.glob("*/*")) if holds_results(place)}
+    places = [place for place in sorted(kept.glob("*/*")) if holds_results(place)]
     if not places:
         raise ConfigError(f"{kept}: there are no results to review")
-    for _, name in places:
-        if name not in known:
-            raise ConfigError(f"{kept}: there is no experiment '{name}'; {nearest(name, known)}")
-    scales = sorted({scale for scale, _ in places})
+    scales = sorted({place.parent.name for place in places})
     projects = {scale: Project(settings, {"scale": scale, "experiments": known}, opt_in=True) for scale in scales}
+    files = {name: one.file.stem for name, one in projects[scales[0]].experiments.items()}
+    for place in places:
+        _require_file_of(place, files)
+    there = {place: read_kept(place) for place in places}
+    sha256_of = cache(_sha256_of_all)
     judged: list[Judgement] = []
     remade: dict[str, list[str]] = {}
-    faults: list[str] = []
+    faults = [
+        f"{place / 'metrics.csv'} is misplaced: it holds rows of the experiment '{name}'"
+        for place, found in there.items()
+        for name in found
+        if files.get(name) != place.name
+    ]
     reviewed: dict[str, tuple[ResolvedExperiment, Kept]] = {}
     asked: list[Asked] = []
     for name in known:
         for scale, project in projects.items():
             one, started = project.experiments[name], time.monotonic()
-            rows = read_kept(kept / scale / name)
-            misplaced = misplaced_rows(one, rows)
+            folder = kept / scale / files[name]
+            rows = there.get(folder, {}).get(name) or Kept(folder, name)
+            misplaced = misplaced_rows(rows)
             faults += (fault for found in misplaced.values() for fault in found)
             ours, measured = judged_kept(one, rows, misplaced)
             judged += ours
-            if (scale, name) not in places:
+            if not rows.files:
                 continue
             title = _titled(name, scale)
             if edited := [seed_of(*key) for key in rows.edited]:
@@ -115,12 +125,12 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
             asked.append(one.asked("labels", "published"))
             log.info(
                 "%d of %d: %s, %d files with sha256 %s, %.1f s",
-                *(len(reviewed), len(places), title, len(rows.files)),
-                *(_sha256_of_all(rows.files)[:12], time.monotonic() - started),
+                *(len(reviewed), sum(map(len, there.values())), title, len(rows.files)),
+                *(sha256_of(rows.files)[:12], time.monotonic() - started),
             )
     judgements = _claims(judged)
     read = {title: list(rows.files) for title, (_, rows) in reviewed.items()}
-    judged_by = [file for files in read.values() for file in files if file.name != RUNS]
+    judged_by = {file for of_one in read.values() for file in of_one if file.name != RUNS}
     made_of = origin(judged_by, step_digest("review"), ["review"], asked)
     verdict = out / "verdict.csv"
     write_verdicts(judgements, verdict, verdict.with_suffix(".md"), verdict.with_suffix(".html"), made_of)
@@ -159,6 +169,16 @@ def review(settings: Path, kept: Path, out: Path, accept: bool = False) -> Revie
     every = (f"{difference}\n" for numbers in differing.values() for difference in numbers)
     write_text("".join(every), out / "differences.txt")
     return Review(judgements, faults, notes)
+
+
+def _require_file_of(place: Path, files: Mapping[str, str]) -> None:
+    """Refuse a folder of the store that is not called as a file of experiments; ``files`` has one for each of these."""
+    if place.name in files.values():
+        return
+    why = f"there is no file of experiments '{place.name}'"
+    if of := files.get(place.name):
+        raise ConfigError(f"{place}: {why}; results of its variant '{place.name}' belong into {place.with_name(of)}")
+    raise ConfigError(f"{place}: {why}; {nearest(place.name, sorted({*files.values()}))}")
 
 
 def _titled(name: str, scale: str) -> str:

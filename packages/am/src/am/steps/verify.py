@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from am.config import ConfigError
@@ -12,7 +13,7 @@ from am.experiments import Project, ResolvedExperiment
 from am.io.provenance import Asked, committed, origin
 from am.io.tidy import FLOOR, blocks_beside
 from am.report.measured import Measured, read_measured
-from am.report.store import Kept, holds_results, read_kept
+from am.report.store import Kept, read_kept
 from am.report.tables import summarise
 from am.report.verdicts import Judgement, Verdict, judge, write_verdicts
 from am.runs import step_digest
@@ -20,6 +21,8 @@ from am.steps.failed import by_run, failures
 from am.steps.recorded import Records, faults_of_kept, left_over, left_over_rows, results_of, run_of, seed_of
 
 log = logging.getLogger(__name__)
+
+_NOT_READ = "is not read, since the settings ask for no such run and seed"
 
 
 def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list[Judgement], list[str]]:
@@ -33,8 +36,8 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     results
         Folder of the scale's results.
     kept
-        The store of reference results, ``<scale>/<experiment>/``: numbers of scales that cannot be made again in
-        minutes are judged beside those of this one, as their own scale would.
+        The store of reference results, as :mod:`am.report.store` has it: numbers of scales that cannot be made again
+        in minutes are judged beside those of this one, as their own scale would.
     out
         The page; the same as CSV and Markdown appear beside it.
 
@@ -56,9 +59,10 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     asked: list[Asked] = []
     records = Records({results / name: experiment for name, experiment in project.known.items()})
     tracked = committed(kept.absolute()) if kept.is_dir() else None
+    read = cache(read_kept)
     for name, experiment in project.experiments.items():
         files = results_of(experiment, results / name)
-        _tell_of(left_over(experiment, results / name), "is not read, since the settings ask for no such run and seed")
+        _tell_of(left_over(experiment, results / name), _NOT_READ)
         found = records.faults_of_results(experiment, files)
         failed = by_run(failures(experiment, results).values())
         told += (fault for of_run in found.values() for fault in of_run)
@@ -67,14 +71,13 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
         judgements += judged(experiment, trusted, faults, failed)
         inputs += [*files, *blocks_beside(files)]
         asked.append(experiment.asked("labels", "published"))
-        for folder in sorted(kept.glob(f"*/{name}")):
+        for folder in sorted(kept.glob(f"*/{experiment.file.stem}")):
             scale = folder.parent.name
-            if scale != project.scale and holds_results(folder):
+            if scale != project.scale and (reference := read(folder).get(name)):
                 theirs = project.at(scale).experiments[name]
-                reference = read_kept(folder)
                 not_asked = [seed_of(*key) for key in left_over_rows(theirs, reference)]
-                _tell_of(not_asked, f"of {folder} is not read, since the settings ask for no such run and seed")
-                found = faults_of_kept(theirs, reference, tracked)
+                _tell_of(not_asked, f"of {name} in {folder} {_NOT_READ}")
+                found = faults_of_kept(reference, tracked)
                 told += (fault for of_run in found.values() for fault in of_run)
                 of_others += [one for one in judged_kept(theirs, reference, found)[0] if one.was_run]
                 inputs += reference.files
@@ -83,7 +86,7 @@ def verify(project: Project, results: Path, kept: Path, out: Path) -> tuple[list
     if not inputs:
         raise ConfigError(f"there are no results of {' or '.join(project.experiments)} to judge")
     _tell_of(sorted(records.gone), "is gone, and was checked by its record alone")
-    made_of = origin(inputs, step_digest("verify"), ["verify"], asked)
+    made_of = origin(dict.fromkeys(inputs), step_digest("verify"), ["verify"], asked)
     write_verdicts(judgements, out.with_suffix(".csv"), out.with_suffix(".md"), out, made_of)
     return judgements, list(dict.fromkeys(told))
 
