@@ -65,7 +65,7 @@ def read_cifar10(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], i
 def read_batches(folder: Path, partial: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
     """The same of a folder of binary batches: ``data_batch_1.bin`` to ``5``, and ``test_batch.bin`` where it is there.
 
-    A record is the class in one byte, and the image in 3,072. With ``partial``, batches for training may be missing too.
+    A record is the class in one byte, and the image in 3,072. With ``partial``, batches for training may be missing.
 
     Raises
     ------
