@@ -79,7 +79,8 @@ def test_equal_seconds_for_both_methods_on_the_images_that_there_are(
     methods = summary.loc[["am", "icfm"]]
     assert (methods["images"] == IMAGES).all()
     assert methods["parameters"].nunique() == 1
-    assert (methods["train_seconds"] < 4).all()  # a busy machine may be half as fast as a moment ago
+    planned = (0.97 * 1000 / methods["step_ms"]).astype(int).clip(lower=1)  # of a second for each
+    assert (methods["iterations"] == planned).all()
     distances = ["efficientnet_frechet", "energy", "sliced_wasserstein", "efficientnet_kernel", "nearest_image"]
     assert np.isfinite(summary[distances]).all(None)
     assert np.isfinite(methods[["step_ms", "memory_gib", "loss"]]).all(None)
