@@ -174,3 +174,12 @@ def stored() -> Callable[..., Path]:
         return folder / name
 
     return take
+
+
+ON_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that CUDA can use")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=ON_A_GPU)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device that there may be."""
+    return str(request.param)

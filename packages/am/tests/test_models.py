@@ -235,3 +235,41 @@ def test_an_unknown_data_set_is_one_sentence() -> None:
         am.datasets.load("myoblsat")
     with pytest.raises(am.ConfigError, match="myoblast: dimension: unknown key; did you mean 'dimensions'"):
         am.datasets.load("myoblast", dimension=3)
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+LEARNED = {"width": 16, "depth": 2, "iterations": 200, "learning_rate": 1e-2, "warmup": 10, "batch_size": 128}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("am", LEARNED),
+        ("am", {**LEARNED, "estimator": "conditional"}),
+        ("eam", {**LEARNED, "sigma": 0.1}),
+        ("uam", LEARNED),
+        ("icfm", {**LEARNED, "sigma": 0.0}),
+        ("otcfm", {**LEARNED, "sigma": 0.0}),
+        ("am_closed", {"waves": 10}),
+    ],
+)
+def test_a_model_learns_and_samples_on_any_device(name: str, settings: dict[str, Any], device: str) -> None:
+    path = clouds()
+    model = am.Model(name, **settings).fit(path, device=device)
+    moved = model.sample(path.points[0], [0, 1])
+    log_weight = torch.zeros(1, len(path.points[0])) if moved.log_weight is None else moved.log_weight.cpu()
+    reached = log_weight[-1].softmax(0) @ moved.x[-1].cpu()
+    assert (reached - path.points[1].mean(0)).norm() < 0.5  # of 3
+    velocity = model.velocity(0.5, moved.x[-1])
+    assert velocity.isfinite().all()
+    if "iterations" in settings:
+        assert velocity.device.type == device
+
+
+def test_weights_push_particles_alike_on_any_device(device: str) -> None:
+    model = am.ActionMatching(**SMALL, sampling={"method": "rk4", "steps": 10}).fit(doubling())
+    start = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    here = model.sample(start, [0, 0.5, 1]).x
+    model.network.to(device)
+    torch.testing.assert_close(model.sample(start, [0, 0.5, 1]).x.cpu(), here, rtol=1e-3, atol=1e-3)

@@ -257,6 +257,21 @@ def test_a_batch_that_is_not_the_published_one_or_is_missing_is_refused(batches:
         read_batches(batches)
 
 
+def test_some_batches_are_enough_where_that_is_said(batches: Path) -> None:
+    for name in ("data_batch_1.bin", "data_batch_3.bin", "data_batch_5.bin"):
+        (batches / name).unlink()
+    with pytest.raises(DataError, match=r"data_batch_1.bin: cannot be read"):
+        dataset("cifar10", judged_by="train").images("train")
+    data = dataset("cifar10", dequantise=False, judged_by="train", partial=True)
+    assert [path.name for path in data.sources()] == ["data_batch_2.bin", "data_batch_4.bin"]
+    learned = np.concatenate([batch("data_batch_2")[b"data"], batch("data_batch_4")[b"data"]])
+    np.testing.assert_array_equal(levels(data.images("train"), 256), learned)
+    for path in data.sources():
+        path.unlink()
+    with pytest.raises(DataError, match=r"there is none of data_batch_1.bin, .*data_batch_5.bin"):
+        read_batches(batches, partial=True)
+
+
 def test_the_archive_comes_before_batches_of_its_folder(batches: Path) -> None:
     archive = pack(batches)
     assert dataset("cifar10").sources() == (archive,)

@@ -16,6 +16,7 @@ from am.marginals.marginals import Marginals
 from am.objectives.action_matching import action_matching
 from am.potentials.build import build_potential
 from am.potentials.settings import PotentialSettings
+from am.training.devices import launch
 from am.training.loop import Loss, Trained, train
 from am.training.settings import TrainingSettings
 from am.training.stream import Stream
@@ -51,6 +52,7 @@ def fit(
     tensorboard: Path | None = None,
     key: str = "test/small/0",
     marginals: Marginals = GAUSSIAN,
+    device: str = "cpu",
     **settings: Any,
 ) -> Trained:
     return train(
@@ -60,6 +62,7 @@ def fit(
         TrainingSettings(**SMALL | settings),
         key=key,
         state=state,
+        fabric=launch(device),
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
     )

@@ -217,6 +217,18 @@ def test_a_signal_saves_the_step_and_the_next_run_ends_as_one_that_was_not_stopp
     assert drawn == list(range(at, 40))
 
 
+@pytest.mark.parametrize("times", ["even", "learned"])
+def test_stopped_training_goes_on_on_any_device(fit: Fit, loss: Loss, tmp_path: Path, device: str, times: str) -> None:
+    whole = fit(tmp_path / "whole", device=device, times=times)
+    with pytest.raises(TrainingError, match="step 13 is saved"):
+        fit(tmp_path / "cut", loss=instead(13, signal_self(signal.SIGTERM), loss), device=device, times=times)
+    again = fit(tmp_path / "cut", device=device, times=times)
+    for name, weight in whole.weights.items():  # sums on a GPU may come in another order
+        torch.testing.assert_close(again.weights[name], weight, rtol=1e-3, atol=1e-4)
+    first, last = (float(rows(again)[k]["loss"]) for k in (0, -1))
+    assert last < first
+
+
 def test_many_stops_in_one_run(fit: Fit, loss: Loss, tmp_path: Path, whole: Trained) -> None:
     for at in (3, 4, 17, 30, 39):
         with pytest.raises(TrainingError, match=f"step {at} is saved"):

@@ -26,6 +26,9 @@ class Settings(ImageSettings):
         default="test",
         description="test: the 10,000 test images; train: the 50,000 that are learned from, as published distances are",
     )
+    partial: bool = Field(
+        default=False, description="learn from the binary batches that there are, where others of the five are missing"
+    )
 
 
 class Cifar10(ImageDataset):
@@ -55,8 +58,10 @@ class Cifar10(ImageDataset):
         DataError
             There are none, no test images although they judge, or something else.
         """
-        batches = self._batches
-        pixels, label, learned = read_batches(batches[0].parent) if batches else read_cifar10(find_raw(SOURCE, ARCHIVE))
+        batches, partial = self._batches, self.settings.partial
+        pixels, label, learned = (
+            read_batches(batches[0].parent, partial) if batches else read_cifar10(find_raw(SOURCE, ARCHIVE))
+        )
         if learned == len(pixels) and self.settings.judged_by == "test":
             raise DataError(
                 f"{batches[0].parent}: there is no test_batch.bin, whose images judge; "
@@ -70,8 +75,11 @@ class Cifar10(ImageDataset):
         for folder in (RAW / SOURCE, *local_folders(SOURCE)):
             if (folder / ARCHIVE).is_file():
                 return ()
-            if (folder / next(iter(MD5))).is_file():
-                return tuple(folder / name for name in MD5 if name.startswith("data") or (folder / name).is_file())
+            there = {name for name in MD5 if (folder / name).is_file()}
+            learned = {name for name in MD5 if name.startswith("data")}
+            if there & learned:
+                needed = there if self.settings.partial else there | learned
+                return tuple(folder / name for name in MD5 if name in needed)
         return ()
 
     @cached_property

@@ -62,20 +62,20 @@ def read_cifar10(archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], i
     return pixels, label, sum(len(part) for part, _ in batches[: len(TRAIN)])
 
 
-def read_batches(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+def read_batches(folder: Path, partial: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
     """The same of a folder of binary batches: ``data_batch_1.bin`` to ``5``, and ``test_batch.bin`` where it is there.
 
-    A record is the class in one byte, and the image in 3,072.
+    A record is the class in one byte, and the image in 3,072. With ``partial``, batches for training may be missing.
 
     Raises
     ------
     DataError
-        A batch is missing, or not the published one by its MD5.
+        A batch is missing, or not the published one by its MD5; with ``partial``, there is none for training.
     """
-    records = []
+    records: dict[str, NDArray[np.uint8]] = {}
     for name, expected in MD5.items():
         path = folder / name
-        if name.startswith("test") and not path.is_file():
+        if (partial or name.startswith("test")) and not path.is_file():
             continue
         try:
             content = path.read_bytes()
@@ -84,9 +84,12 @@ def read_batches(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], in
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if found != expected:
             raise DataError(f"{path}: not the published batch: its md5 is {found}, expected {expected}")
-        records.append(np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(SHAPE))))
-    whole = np.concatenate(records)
-    return whole[:, 1:].reshape(-1, *SHAPE), whole[:, 0].astype(np.int64), sum(map(len, records[: len(TRAIN)]))
+        records[name] = np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(SHAPE)))
+    learned = sum(len(images) for name, images in records.items() if name.startswith("data"))
+    if not learned:
+        raise DataError(f"{folder}: there is none of {', '.join(name for name in MD5 if name.startswith('data'))}")
+    whole = np.concatenate(list(records.values()))
+    return whole[:, 1:].reshape(-1, *SHAPE), whole[:, 0].astype(np.int64), learned
 
 
 def _batch(tar: tarfile.TarFile, name: str, archive: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
