@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from am.io.snapshots import DataError
 from am.report.estimates import student
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from anndata import AnnData
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from am.cells.model import CellModel
 
     Floats = NDArray[np.float64]
-    Rows = NDArray[np.intp]
+    Members = Sequence[NDArray[np.signedinteger[Any]]]
+    """Rows of the cells of each clone."""
 
 
 def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str = "X_clone") -> pd.DataFrame:
@@ -86,7 +87,7 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
     return pd.DataFrame(rows, columns=["from_time", "to_time", "clones", *means, *gained])
 
 
-def _scores(model: CellModel, cells: Grouped, of_clone: list[Rows], begin: float, end: float) -> Iterator[list[float]]:
+def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, end: float) -> Iterator[list[float]]:
     """For each clone that was seen at both times, the scores of what is predicted and of the two baselines."""
     here, later = cells.at(begin), cells.fates(end)
     future = model.predict(cells.x[here], begin, end)

@@ -64,7 +64,7 @@ def gene_velocity(
     >>> import am, numpy as np
     >>> from am.cells import gene_velocity
     >>> cells = am.datasets.load("myoblast", dimensions=3)
-    >>> model = am.fit(cells, "time", held_out=0)
+    >>> model = am.fit(cells, "time", method="am_closed", held_out=0)
     >>> cells.varm["PCs"] = np.eye(cells.n_vars, 3)  # take those of scanpy.pp.pca
     >>> gene_velocity(cells, [cells.var_names[1]]).shape
     (271, 1)
@@ -115,7 +115,7 @@ def drivers(adata: AnnData, *, loadings: str = PCS) -> pd.DataFrame:
     >>> import am, numpy as np
     >>> from am.cells import drivers
     >>> cells = am.datasets.load("myoblast", dimensions=3)
-    >>> model = am.fit(cells, "time", held_out=0)
+    >>> model = am.fit(cells, "time", method="am_closed", held_out=0)
     >>> cells.varm["PCs"] = np.eye(cells.n_vars, 3)  # take those of scanpy.pp.pca
     >>> drivers(cells[cells.obs["time"] == 0]).columns.tolist()
     ['gene', 'velocity', 'score']

@@ -122,7 +122,7 @@ class CellModel:
         Examples
         --------
         >>> import am, tempfile
-        >>> model = am.fit(am.datasets.load("myoblast", dimensions=3), "time")
+        >>> model = am.fit(am.datasets.load("myoblast", dimensions=3), "time", method="am_closed")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     "How far to believe this fit" in model.report(f"{folder}/quality.html").read_text()
         True

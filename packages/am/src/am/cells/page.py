@@ -18,6 +18,7 @@ from am.report.page import page, picture, section, sorting, text
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 _WIDTH, _ROW = 4.5, 0.3
 """Of the figure, and of an interval in it, in inches: labels are still read on a telephone."""
@@ -60,7 +61,7 @@ def quality_page(
     return page("How far to believe this fit", lead, parts)
 
 
-def draw(rows: pd.DataFrame, time_key: str, basis: str, ax: Axes) -> None:
+def draw(rows: pd.DataFrame, time_key: str, basis: str, ax: Axes) -> Legend:
     """How near held-out cells come to each later snapshot, beside no dynamics and the noise floor.
 
     Parameters
@@ -81,7 +82,7 @@ def draw(rows: pd.DataFrame, time_key: str, basis: str, ax: Axes) -> None:
     ax.invert_yaxis()
     ax.set_ylabel(time_key)
     ax.set_xlabel(f"energy distance to the later snapshot ({basis})")
-    ax.legend(fontsize="small", frameon=False)
+    return ax.legend(fontsize="small", frameon=False)
 
 
 def _distances(found: Mapping[str | None, Sequence[Interval]], about: Mapping[str, Any]) -> Iterator[str]:
@@ -106,8 +107,7 @@ def _png(part: Sequence[Interval], about: Mapping[str, Any]) -> bytes:
     with styled():
         figure = Figure(figsize=(_WIDTH, _ROW * len(part) + 1.2), layout="constrained")
         ax = figure.subplots()
-        draw(pd.DataFrame(table(part)), str(about["time_key"]), str(about["basis"]), ax)
-        ax.get_legend().remove()
+        draw(pd.DataFrame(table(part)), str(about["time_key"]), str(about["basis"]), ax).remove()
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         figure.savefig(content, dpi=150, metadata={"Software": None})
     return content.getvalue()

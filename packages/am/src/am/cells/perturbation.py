@@ -126,5 +126,5 @@ def _outside(x: Floats, cells: Floats) -> float:
     from scipy.spatial import cKDTree
 
     tree = cKDTree(cells)
-    far = np.quantile(tree.query(cells, 2)[0][:, 1], _QUANTILE)
-    return float((tree.query(x)[0] > far).mean())
+    among = np.asarray(tree.query(cells, [2])[0])
+    return float(np.mean(np.asarray(tree.query(x, [1])[0]) > np.quantile(among, _QUANTILE)))
