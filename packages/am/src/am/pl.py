@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from am.cells.page import draw
 from am.config import ConfigError, nearest
 from am.extras import require
 
@@ -52,18 +53,7 @@ def quality(adata: AnnData, ax: Axes | None = None) -> Axes:
     """
     table, told = _told(adata)["quality"], _told(adata)
     ax = _axes(ax)
-    places = np.arange(len(table))
-    ax.barh(places, table["noise_floor"].clip(lower=0), height=0.8, color="0.88", label="noise floor")
-    ax.plot(table["no_dynamics"], places, "|", color="0.25", markersize=12, markeredgewidth=2, label="no dynamics")
-    ax.plot(table["pushed"], places, "o", color="#0072B2", label="pushed forward")
-    if "transport" in table:
-        ax.plot(table["transport"], places, "x", color="0.5", label="control: transport to training cells")
-    rows = zip(table["from"], table["to"], table["verdict"], strict=True)
-    ax.set_yticks(places, [f"{begin:g} to {end:g}: {verdict}" for begin, end, verdict in rows])
-    ax.invert_yaxis()
-    ax.set_ylabel(told["time_key"])
-    ax.set_xlabel(f"energy distance to the later snapshot ({told['basis']})")
-    ax.legend(fontsize="small", frameon=False)
+    draw(table, str(told["time_key"]), str(told["basis"]), ax)
     return ax
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from am.cells.population import Dynamics, Population
 from am.cells.quality import held_out
 from am.config import ConfigError
 from am.dynamics.trajectory import DynamicsError
+from am.extras import MissingExtraError
 from am.io.snapshots import DataError
 from am.io.time_course import TimeCourse
 from am.metrics.energy import energy_distance
+from am.training.loop import TrainingError, _Loop
 
 pytestmark = pytest.mark.trains
 mpl.use("Agg")
@@ -186,6 +190,56 @@ def test_a_method_that_cannot_be_followed_is_a_row_and_costs_the_others_nothing(
     rows = means(made.table, "time")
     assert np.isnan(rows.loc["otcfm_closed", "distance"])
     assert rows.loc["am_closed", "behind"] == 0
+
+
+@pytest.mark.parametrize(
+    "error", [TrainingError("the loss is not finite"), MissingExtraError("otcfm_closed needs a package")]
+)
+def test_a_method_that_cannot_be_trained_is_a_row_and_is_tried_again(
+    cells: AnnData, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    watched = Population.learn
+
+    def failing(population: Population, *arguments: Any, **options: Any) -> Dynamics:
+        if "/otcfm_closed/" in population.key:
+            raise error
+        return watched(population, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Population, "learn", failing)
+        made = compare(cells, "day", methods=METHODS[::-1], held_out=0, state=tmp_path)
+    assert f"otcfm_closed failed: {error}." in made.verdict
+    rows = means(made.table, "time")
+    assert rows.loc["otcfm_closed", "failure"] == str(error)
+    assert rows.loc["am_closed", ["distance", "behind"]].notna().all()
+    fits.clear()
+    again = compare(cells, "day", methods=METHODS[::-1], held_out=0, state=tmp_path)
+    assert fits == ["compare/otcfm_closed/0/time 3"]
+    assert means(again.table, "time")["failure"].isna().all()
+
+
+def test_a_named_method_without_its_package_is_a_row(cells: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("am.extras._is_installed", lambda package: package != "torchcfm")
+    made = compare(cells, "day", methods=["otcfm", "am_closed"], held_out=0)
+    rows = means(made.table, "time")
+    assert list(rows.index[:2]) == ["otcfm", "am_closed"]
+    assert "needs torchcfm, which is not installed" in rows.loc["otcfm", "failure"]
+    assert rows.loc["am_closed", "behind"] == 0
+    with pytest.raises(MissingExtraError, match="needs torchcfm"):
+        compare(cells, "day", methods=["otcfm"], held_out=0)
+
+
+def test_a_signal_ends_the_comparison_and_not_a_method(cells: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that wants the machine back must not make a row of a method that did nothing wrong."""
+    advance = _Loop._advance
+
+    def signalled(loop: Any, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return advance(loop, *arguments)
+
+    monkeypatch.setattr(_Loop, "_advance", signalled)
+    with pytest.raises(TrainingError, match="stopped by signal"):
+        compare(cells, "day", methods=["am", "am_closed"], iterations=50, held_out=0)
 
 
 def test_of_two_times_cells_alone_are_held_out() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from anndata import AnnData
-from scipy.stats import binomtest
+from scipy.sparse import csr_matrix
+from scipy.stats import binomtest, t
 
 import am
-from am.cells.fates import _wilson
+from am.cells import clone_fates, growth
+from am.cells.fates import Grouped, _wilson
 from am.io.snapshots import DataError
 
 
@@ -55,6 +57,71 @@ def test_weights_count_as_the_cells_that_they_are_worth(cells: AnnData) -> None:
     table = am.transitions(model, grown, "type").set_index(["from_group", "to_group"])
     assert table.loc[("start", "far"), "share"] == pytest.approx(0.75, abs=0.08)
     assert table.loc[("start", "far"), "observed"] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_clones_tell_prediction_from_what_is_near(sparse: bool) -> None:
+    """Two types move by ten: without a push, every cell of the one is where the other will be."""
+    rng = np.random.default_rng(0)
+    table = AnnData(np.zeros((160, 1), np.float32))
+    table.obs["day"] = np.repeat([0.0, 1.0], 80)
+    table.obs["type"] = np.tile(np.repeat(["a", "b"], 40), 2)
+    place = np.repeat([-5.0, 5.0, 5.0, 15.0], 40)
+    table.obsm["X_pca"] = rng.normal(size=(160, 2)) * 0.3 + np.stack([place, 0 * place], 1)
+    clone = np.tile(np.repeat(np.arange(20), 4), 2)  # of one type each
+    clone[clone == 19] = 20 + np.arange(8)[: (clone == 19).sum()]  # each seen once
+    members = (clone[:, None] == np.arange(28)).astype(float)
+    table.obsm["X_clone"] = csr_matrix(members) if sparse else members
+    model = am.fit(table, "day", method="am_closed", held_out=0)
+    (row,) = clone_fates(model, table, "type").to_dict("records")
+    assert row["clones"] == 19
+    assert row["predicted"] == pytest.approx(0, abs=0.01)
+    # All those of b, and none of a, are among cells of another type when they are not pushed.
+    assert row["neighbours"] == pytest.approx(2 * 9 / 19, abs=0.01)
+    # 40 of a and 40 of b, but for the four of a clone's own.
+    assert row["all_cells"] == pytest.approx(2 * (40 / 76) ** 2)
+    spread = np.std([0.0] * 10 + [2.0] * 9, ddof=1) / np.sqrt(19) * t.ppf(0.975, 18)
+    assert row["gained_high"] - row["gained"] == pytest.approx(spread, rel=0.02)
+
+
+def test_a_clones_own_mates_are_no_neighbours(cells: AnnData) -> None:
+    """Labels that are pure noise: whoever counts the mates themselves predicts better than chance."""
+    model = am.fit(cells, "day", method="am_closed", held_out=0)
+    grouped = Grouped.of(model, cells, "type")
+    later = grouped.fates(1)
+    mates = later.rows[:7]
+    x = grouped.x[mates]
+    far = np.linalg.norm(x[:, None] - grouped.x[later.rows[7:]], axis=2).argsort(1)[:, :15] + 7
+    expected = later.groups[far].mean(1)
+    assert later.near(x, mates) == pytest.approx(expected)
+    with pytest.raises(DataError, match="obsm has no 'X_clone'; it has: X_pca"):
+        clone_fates(model, cells, "type")
+    alone = cells.copy()
+    alone.obsm["X_clone"] = np.eye(240)
+    with pytest.raises(DataError, match="no clone of 'X_clone' has cells of a 'type' at two neighbouring times"):
+        clone_fates(model, alone, "type")
+
+
+def test_growth_by_group_is_the_mean_of_its_cells(cells: AnnData) -> None:
+    table = cells[:, :0].copy()
+    table.obs["am_growth"] = np.arange(240) * 0.5
+    table.uns["am"] = {"time_key": "day"}
+    found = growth(table, "type").set_index(["group", "time"])
+    assert found["growth"].to_dict() == {
+        ("left", 0): 59 / 4,
+        ("right", 0): 30 + 59 / 4,
+        ("left", 1): 60 + 59 / 4,
+        ("far", 1): 90 + 59 / 4,
+    }
+    assert found["error"].isna().all()
+    assert (found["cells"] == 60).all()
+    table.obs["am_growth_error"] = np.where(np.arange(240) % 2, 1.0, 3.0)
+    table.obs["type"] = table.obs["type"].where(table.obs["type"] != "far")
+    found = growth(table, "type")
+    assert found["error"].tolist() == [2, 2, 2]
+    assert found["time"].tolist() == [0, 1, 0]
+    with pytest.raises(DataError, match="obs has no 'am_growth'"):
+        growth(cells, "type")
 
 
 def test_a_column_that_is_missing_is_one_sentence(cells: AnnData) -> None:

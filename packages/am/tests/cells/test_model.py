@@ -95,6 +95,14 @@ def test_the_verdict_is_of_cells_that_were_held_out(cells: AnnData, model: am.Ce
     assert cells.uns["am"]["verdict"] == model.verdict
 
 
+def test_the_page_is_of_what_was_fitted_and_a_loaded_model_has_none(model: am.CellModel, tmp_path: Path) -> None:
+    page = model.report(tmp_path / "quality.html").read_text()
+    assert f"From {model.verdict.splitlines()[0][5:]}." in page
+    with pytest.raises(ConfigError, match="a loaded model keeps no quality"):
+        am.load(model.save(tmp_path / "saved")).report(tmp_path / "none.html")
+    assert not (tmp_path / "none.html").exists()
+
+
 def test_cells_choose_the_setup_and_those_that_judge_a_fit_do_not(
     cells: AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

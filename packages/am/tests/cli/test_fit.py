@@ -398,7 +398,8 @@ def test_a_solver_that_gives_up_costs_no_training(fit: Any, tmp_path: Path, monk
 def test_what_it_writes_tells_how_it_was_made(fit: Any, tmp_path: Path) -> None:
     told = fit(translated(), "--iterations", 3, "--dimensions", 1, "--seed", 4, "--basis", "pca")
     out = tmp_path / "out"
-    names = {"my_am.h5ad", "model.safetensors", "settings.yaml", "training.csv", "provenance.json", "quality.csv"}
+    names = {"my_am.h5ad", "model.safetensors", "settings.yaml", "training.csv", "provenance.json"}
+    names |= {"quality.csv", "quality.html"}
     figures = {f"trajectories.{suffix}{side}" for suffix in ("pdf", "png") for side in ("", ".provenance.json")}
     assert {path.name for path in out.iterdir()} == names | figures
     assert all(name in told.out for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +16,13 @@ import pytest
 import torch
 from anndata import AnnData, read_h5ad
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy import stats
 
+from am.cells.page import quality_page
 from am.cells.quality import SPLITS, Interval, Weights, intervals, summary, table, too_few, verdicts
 from am.config import read_yaml, write_yaml
 from am.io.samples import Samples
+from am.marginals.snapshots import SnapshotPath
 from am.methods.contract import Prediction
 from am.metrics.energy import energy_distance
 from am.report.figures.trajectories import trajectories
@@ -49,6 +54,48 @@ def test_distances_are_those_of_the_metric_in_the_units_of_the_basis() -> None:
     assert found.pushed < found.floor < found.still
     assert not found.fails
     assert (found.begin, found.end, found.cells) == (0.0, 10.0, 60)
+
+
+@pytest.mark.parametrize("n", [60, 7])
+def test_intervals_are_those_of_the_jackknife_by_hand(n: int) -> None:
+    x, y = normal(n, 3, 0), normal(80, 3, 1, shift=2.0)
+    trained = SnapshotPath([normal(50, 3, 2), normal(50, 3, 3, shift=2.0)], [0, 1])
+    log_weight = torch.linspace(-1, 1, n)
+
+    def push(x: torch.Tensor, *_: float) -> Prediction:
+        return Prediction(torch.stack([x, x + 2]), torch.stack([0 * log_weight, log_weight]), 1)
+
+    (found,) = intervals(push, [x, y], [0, 1], [0, 1], 7.0, "key", CPU, trained)
+    blocks = min(10, n)
+
+    def without(block: int) -> list[float]:
+        a, b = (torch.arange(len(z)) % blocks != block for z in (x, y))
+        pushed, still = energy_distance(x[a] + 2, y[b], log_weight[a]), energy_distance(x[a], y[b])
+        return [pushed, still, still - pushed]
+
+    values = 7 * np.array([without(block) for block in range(blocks)])
+    errors = np.sqrt((blocks - 1) * values.var(0)) * stats.t.ppf(0.975, blocks - 1)
+    assert found.gained is not None
+    gained = (found.gained[1] - found.gained[0]) / 2
+    assert [found.reach["pushed"], found.reach["no_dynamics"], gained] == pytest.approx(errors, rel=1e-4)
+    assert sum(found.gained) / 2 == pytest.approx(found.still - found.pushed)
+
+
+def test_the_page_opens_with_the_verdict_and_shows_what_strangers_wrote_as_text() -> None:
+    worse = Interval(2, 4, 0.9, 0.5, 0.1, 30, Weights(2, 4, 30, 6.0), 0.02, (-0.7, -0.1), {"pushed": 0.2}, 0.25)
+    about = {"settings": {"growth": 1.0}, "time_key": "day", "basis": "X_<b>", "masses": "counts"}
+    about |= {"chosen": "uam, waves 50", "tried": ["uam, waves 50: distance 0.3 (above the least by 0.0 +- 0.0)"]}
+    page = quality_page({"<i>": [worse], "wt": [worse]}, about, verdicts([worse], "day"))
+    words = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    body = " ".join(html.unescape(words).split())
+    assert body.split("How far to believe this fit ")[2].startswith("From day 2 to 4: worse than no dynamics; do not")
+    assert "2 to 4 worse 0.900 [0.700, 1.100] 0.500 0.100 -0.400 [-0.700, -0.100] 0.0200 25 % 6.00 ( 20 % ) 30" in body
+    assert "uam, waves 50 (chosen) 0.3 (above the least by 0.0 +- 0.0 )" in body
+    assert "taken for how many there are" in body
+    assert "X_<b>" in body
+    assert "<i>" in body
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"<(b|i)>|(src|href)=\"(?!data:)", page)
 
 
 def test_weights_count() -> None:

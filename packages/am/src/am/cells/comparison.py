@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time as clock
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -40,7 +40,7 @@ from am.selection import GROUPS, energies
 from am.training.arithmetic import arithmetic
 from am.training.devices import Processes, launch
 from am.training.fingerprint import fingerprint
-from am.training.loop import Trained, only_run
+from am.training.loop import Trained, TrainingError, only_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,8 @@ NEAR = 0.1
 Task = Literal["cells", "time"]
 """What was held out: some cells of each time, or all cells of one."""
 STILL = "no_dynamics"
+_STOPPED = "stopped by "
+"""In the words of a training that a scheduler, or the user, ends with a signal: no fault of the method."""
 CONTROLS: Mapping[Task, tuple[str, ...]] = {"cells": (STILL,), "time": (STILL, "ot_interpolation")}
 """Optimal transport to a time that was learned from would return the cells that it has seen."""
 _FLOOR = "noise floor"
@@ -181,9 +183,10 @@ def compare(
     ConfigError
         A method cannot be compared, or nothing is held out.
     MissingExtraError
-        A named method needs a package that is not installed.
+        Every named method needs a package that is not installed.
     TrainingError
-        Training cannot go on. What is finished is kept, so that ``methods`` without this one go on.
+        It was stopped by a signal; the same call goes on. A method whose training fails, or that lacks a package, is a
+        row that says why, and the others go on.
 
     Examples
     --------
@@ -208,11 +211,11 @@ def compare(
     return Comparison(_table(parts, learners, trials), time_key, course.basis)
 
 
-def _learners(methods: Iterable[str] | None, iterations: int) -> dict[str, TrainedMethod[Any]]:
-    """Methods by the names that they are asked for by."""
+def _learners(methods: Iterable[str] | None, iterations: int) -> dict[str, TrainedMethod[Any] | MissingExtraError]:
+    """Methods by the names that they are asked for by, or what a named one lacks."""
     if isinstance(methods, str):
         methods = [methods]
-    found: dict[str, TrainedMethod[Any]] = {}
+    found: dict[str, TrainedMethod[Any] | MissingExtraError] = {}
     for name in (AUTO, *fitted()) if methods is None else methods:
         if name in found:
             raise ConfigError(f"the method '{name}' is named twice")
@@ -222,9 +225,12 @@ def _learners(methods: Iterable[str] | None, iterations: int) -> dict[str, Train
         try:
             found[name] = learner(known, given, iterations=iterations if steps else None, where=name)
         except MissingExtraError as error:
+            log.warning("%s is left out: %s", name, error)
             if methods is not None:
-                raise
-            log.info("%s is left out: %s", name, error)
+                found[name] = error
+    lacking = [method for method in found.values() if isinstance(method, MissingExtraError)]
+    if lacking and len(lacking) == len(found):
+        raise lacking[0]
     if not found:
         raise ConfigError("no method is named; leave the methods away for all")
     return found
@@ -325,7 +331,7 @@ class _Trial:
 class _Trials:
     """Methods and parts, each pair of which is tried once, however often this is killed."""
 
-    learners: Mapping[str, TrainedMethod[Any]]
+    learners: Mapping[str, TrainedMethod[Any] | MissingExtraError]
     parts: Sequence[_Part]
     seed: int
     fabric: Processes
@@ -353,6 +359,8 @@ class _Trials:
     def _kept(self, name: str, part: _Part) -> tuple[_Trial, bool]:
         """The trial, and whether it was made now."""
         method = self.learners[name]
+        if isinstance(method, MissingExtraError):
+            return _failed(method), False
         code = step_digest("compare", f"am.methods.{named(name, 'equal')}")
         digest = fingerprint([name, method.settings, self.seed, code, part.digest])
         file = self.folder / name / f"{part.name}.json"
@@ -361,14 +369,19 @@ class _Trials:
             if told.pop("digest", None) == digest:
                 return _Trial(**told), False
         state = file.with_suffix("")
-        trial = self._tried(name, part, state, digest)
+        try:
+            trial = self._tried(name, method, part, state, digest)
+        except (TrainingError, MissingExtraError) as error:
+            if _STOPPED in str(error):
+                raise
+            log.warning("%s, %s held out: %s", name, part.name, error)
+            return _failed(error), True  # not kept: there may be more memory, or the package, another time
         write_text(json.dumps({"digest": digest, **asdict(trial)}), file)
         if state.is_dir():
             remove_folder(state)
         return trial, True
 
-    def _tried(self, name: str, part: _Part, state: Path, digest: str) -> _Trial:
-        method = self.learners[name]
+    def _tried(self, name: str, method: TrainedMethod[Any], part: _Part, state: Path, digest: str) -> _Trial:
         joining, cost = joined(named(name, "equal"), method, None, None)
         key = f"compare/{named(name, 'equal')}/{self.seed}/{part.name}"
         population = Population.of(part.learned, method, key, "equal", joining, cost)
@@ -382,7 +395,7 @@ class _Trials:
             scores = _scores(dynamics, part)
             half = _half(dynamics, trained, part) if hasattr(method.settings, "training") else None
         except (DynamicsError, PredictionError) as error:
-            return _Trial(failure=" ".join(str(error).split()))
+            return _failed(error)
         if not np.isfinite(scores).all():
             return _Trial(failure="its weights are worth no two cells")
         return _Trial(scores, half, chosen + trained.seconds)
@@ -394,6 +407,10 @@ class _Trials:
         network = part.units.path(part.learned) if method.learns_from == "snapshots" else None
         key = f"compare/{name}/{self.seed}/{part.name}"
         return _Trial(_scores(Dynamics(method, network, None, key, torch.device("cpu"), {}), part))
+
+
+def _failed(error: Exception) -> _Trial:
+    return _Trial(failure=" ".join(str(error).split()).removesuffix("."))
 
 
 def _left(names: Sequence[str], took: Mapping[str, Sequence[float]]) -> str:
@@ -440,9 +457,7 @@ def _floors(part: _Part) -> list[list[float]]:
     return found
 
 
-def _table(
-    parts: Sequence[_Part], learners: Mapping[str, TrainedMethod[Any]], trials: Mapping[tuple[str, str], _Trial]
-) -> pd.DataFrame:
+def _table(parts: Sequence[_Part], learners: Collection[str], trials: Mapping[tuple[str, str], _Trial]) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
@@ -456,7 +471,7 @@ def _table(
 
 def _rows(
     parts: Sequence[_Part],
-    learners: Mapping[str, TrainedMethod[Any]],
+    learners: Collection[str],
     trials: Mapping[tuple[str, str], _Trial],
     interval: tuple[float, float] | None,
 ) -> Iterator[dict[str, Any]]:

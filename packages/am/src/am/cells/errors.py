@@ -46,16 +46,32 @@ class Jackknife:
         self._folds.append(len(self._course.x) / (len(self._course.x) - len(part.course.x)))
         self._found.append(fields(self._course, part.units, dynamics, absolute=self._absolute))
 
+    @property
+    def folds(self) -> float:
+        """Into how many folds the cells are cut."""
+        return float(np.mean(self._folds))
+
     def errors(self) -> dict[str, Points]:
         """``X_am_velocity_error`` (n, d), and where cells are weighed ``am_growth_error`` (n,), in units of what they
         are errors of; nothing of fewer than :data:`LEAST` fits.
         """
         if len(self._found) < LEAST:
             return {}
-        folds = float(np.mean(self._folds))
         names = set.intersection(*map(set, self._found))  # a setup that a fold chose may weigh no cells
-        spread = {name: np.std([each[name] for each in self._found], axis=0, ddof=1) for name in sorted(names)}
-        return {f"{name}_error": ((folds - 1) / folds**0.5 * s).astype(np.float32) for name, s in spread.items()}
+        told = {name: np.stack([each[name] for each in self._found]) for name in sorted(names)}
+        return {f"{name}_error": standard_error(each, self.folds).astype(np.float32) for name, each in told.items()}
+
+
+def standard_error(found: Floats, folds: float) -> Floats:
+    """Of what a fit to all cells tells, from what k fits tell that lack one of so many folds each: (k, ...) -> (...).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> standard_error(np.array([1.0, 2.0, 3.0]), 4.0)
+    1.5
+    """
+    return (folds - 1) / folds**0.5 * np.std(found, axis=0, ddof=1)
 
 
 def unclear(obsm: Mapping[str, Points]) -> str:

@@ -1,11 +1,12 @@
-"""Which groups of cells become which, from each time to the next."""
+"""Which groups of cells become which, from each time to the next, and how fast each of them grows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from am.cells.model import CellModel
 
     Floats = NDArray[np.float64]
+    Rows = NDArray[np.intp]
 
 NEIGHBOURS = 15
 """Cells of the later time whose groups a pushed cell is counted among."""
@@ -59,38 +61,140 @@ def transitions(model: CellModel, adata: AnnData, group_key: str) -> pd.DataFram
     True
     """
     import pandas as pd
-    from scipy.spatial import cKDTree
 
-    if group_key not in adata.obs:
-        raise DataError(f"adata: obs has no column '{group_key}'; it has: {', '.join(adata.obs)}")
-    groups = adata.obs[group_key]
-    known = groups.notna().to_numpy()
-    x = np.asarray(adata.obsm[model.about["basis"]], np.float64)[:, : len(model.units.centre)]
-    at = np.array([model.number(time) for time in adata.obs[model.about["time_key"]]])
-    names = sorted(map(str, groups[known].unique()))
-    of_cell = groups.astype(str).to_numpy()
+    cells = Grouped.of(model, adata, group_key)
     rows = []
     for begin, end in pairwise(model.units.clock.times.tolist()):
-        here, there = known & (at == begin), known & (at == end)
-        if not here.any() or not there.any():
-            raise DataError(f"adata: no cell of time {begin if not here.any() else end:g} has a '{group_key}'")
-        future = model.predict(x[here], begin, end)
-        count = min(NEIGHBOURS, int(there.sum()))
-        _, index = cKDTree(x[there]).query(future.x, range(1, count + 1))
-        later = of_cell[there]
-        near = np.stack([(later[index] == name).mean(1) for name in names], 1)
+        here, later = cells.at(begin), cells.fates(end)
+        future = model.predict(cells.x[here], begin, end)
+        near = later.near(future.x)
         weights = np.ones(len(near)) if future.weights is None else future.weights
-        for name in names:
-            mine = of_cell[here] == name
+        observed = later.groups.mean(0)
+        for name in cells.names:
+            mine = cells.group[here] == name
             if not weights[mine].sum() > 0:
                 continue
             worth = weights[mine].sum() ** 2 / (weights[mine] ** 2).sum()
-            shares = (weights[mine, None] * near[mine]).sum(0) / weights[mine].sum()
-            for other, share in zip(names, shares.clip(0, 1).tolist(), strict=True):
-                observed = float((later == other).mean())
-                rows.append([begin, end, name, other, share, *_wilson(share, float(worth)), int(mine.sum()), observed])
+            shares = weighted(near[mine], weights[mine])
+            for other, share, seen in zip(cells.names, shares.tolist(), observed.tolist(), strict=True):
+                rows.append([begin, end, name, other, share, *_wilson(share, float(worth)), int(mine.sum()), seen])
     columns = ("from_time", "to_time", "from_group", "to_group", "share", "low", "high", "cells", "observed")
     return pd.DataFrame(rows, columns=list(columns))
+
+
+def growth(adata: AnnData, group_key: str) -> pd.DataFrame:
+    """Mean growth rate of the cells of each group at each time.
+
+    It is of cells as they were observed, and holds death as well as division. Unless the fit was given masses, the mean
+    of each time is zero: then only differences between groups of one time are told.
+
+    Parameters
+    ----------
+    adata
+        What :func:`am.fit` wrote into, by a method that weighs cells.
+    group_key
+        Column of ``obs`` such as a cell type; cells without a value count for none.
+
+    Returns
+    -------
+    A row for each group and time: group, time, growth (per unit of the column of times), error, cells. The error is the
+    mean of the standard errors of the cells, which is the most that of their mean can be: they come from the same few
+    fits and do not average out. It is NaN where the fit tells none.
+
+    Raises
+    ------
+    DataError
+        There is no such column, or no growth was told.
+
+    Examples
+    --------
+    >>> import am
+    >>> from am.cells import growth
+    >>> cells = am.datasets.load("myoblast", dimensions=3)
+    >>> cells.obs["side"] = ["left" if x < 0 else "right" for x in cells.obsm["X_pca"][:, 0]]
+    >>> model = am.fit(cells, time_key="time", method="uam_closed", held_out=0)
+    >>> growth(cells, "side").columns.tolist()
+    ['group', 'time', 'growth', 'error', 'cells']
+    """
+    _column(adata, group_key)
+    if "am_growth" not in adata.obs:
+        raise DataError("adata: obs has no 'am_growth'; am.fit of a method that weighs cells, such as uam, writes it")
+    time_key = adata.uns["am"]["time_key"]
+    table = adata.obs[[group_key, time_key, "am_growth"]].set_axis(["group", "time", "growth"], axis=1)
+    table["error"] = adata.obs.get("am_growth_error", math.nan)
+    found = table.groupby(["group", "time"], observed=True)
+    means = found.mean()
+    return means.assign(cells=found.size()).reset_index()
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Cells with a group each, in the basis of a fit."""
+
+    x: Floats
+    """(n, d)"""
+    time: Floats
+    """(n,) as numbers."""
+    group: NDArray[Any]
+    """(n,) names."""
+    known: NDArray[np.bool_]
+    """(n,) which cells have a group."""
+    names: Sequence[str]
+    key: str
+
+    @classmethod
+    def of(cls, model: CellModel, adata: AnnData, key: str) -> Grouped:
+        """Raises DataError where there is no such column."""
+        groups = _column(adata, key)
+        known = groups.notna().to_numpy()
+        x = np.asarray(adata.obsm[model.about["basis"]], np.float64)[:, : len(model.units.centre)]
+        time = np.array([model.number(time) for time in adata.obs[model.about["time_key"]]])
+        return cls(x, time, groups.astype(str).to_numpy(), known, sorted(map(str, groups[known].unique())), key)
+
+    def at(self, time: float) -> Rows:
+        """Rows of the cells of a time that have a group; DataError where there are none."""
+        (rows,) = (self.known & (self.time == time)).nonzero()
+        if not len(rows):
+            raise DataError(f"adata: no cell of time {time:g} has a '{self.key}'")
+        return rows
+
+    def fates(self, time: float) -> Fates:
+        """What cells can have become at a time; errors as of :meth:`at`."""
+        from scipy.spatial import cKDTree
+
+        rows = self.at(time)
+        return Fates(rows, self.group[rows][:, None] == self.names, cKDTree(self.x[rows]))
+
+
+@dataclass(frozen=True, eq=False)
+class Fates:
+    """Cells of a later time, among which pushed cells are counted."""
+
+    rows: Rows
+    """(m,) of these cells."""
+    groups: NDArray[np.bool_]
+    """(m, groups) which group each is of."""
+    tree: Any
+    """For the nearest of them."""
+
+    def near(self, x: Floats, without: Rows | Sequence[int] = ()) -> Floats:
+        """Shares of the groups among the nearest cells of (n, d) points, some of them left out: (n, groups)."""
+        count = min(NEIGHBOURS, len(self.rows) - len(without))
+        _, index = self.tree.query(x, range(1, count + len(without) + 1))
+        others = ~np.isin(self.rows[index], without)
+        counted = others & (others.cumsum(1) <= count)
+        return (counted[..., None] * self.groups[index]).sum(1) / count
+
+
+def weighted(shares: Floats, weights: Floats) -> Floats:
+    """Mean of (m, groups) shares by (m,) weights."""
+    return ((weights[:, None] * shares).sum(0) / weights.sum()).clip(0, 1)
+
+
+def _column(adata: AnnData, key: str) -> pd.Series[Any]:
+    if key not in adata.obs:
+        raise DataError(f"adata: obs has no column '{key}'; it has: {', '.join(adata.obs)}")
+    return adata.obs[key]
 
 
 def _wilson(share: float, cells: float) -> Sequence[float]:

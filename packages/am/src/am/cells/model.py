@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,7 +24,7 @@ from am.dynamics.weighted import self_normalised
 from am.extras import require
 from am.io.cell_files import called, read_columns
 from am.io.choice import populations
-from am.io.files import atomic
+from am.io.files import atomic, write_text
 from am.io.snapshots import DataError
 from am.io.time_course import COLUMNS, EMBEDDINGS, ERRORS, Floats, read_cell_times, read_time_course
 from am.marginals.units import Units
@@ -77,6 +77,10 @@ class CellModel:
     """What the held-out cells tell; nothing of a model that was loaded."""
     notes: Sequence[str] = field(default=())
     """Sentences on what not to trust."""
+    parts: Sequence[CellModel] = field(default=())
+    """Fits that lack a fold of the cells each; they push forward only. None of a model that was loaded."""
+    folds: float = 1.0
+    """Into how many folds the cells were cut."""
 
     @property
     def quality(self) -> pd.DataFrame:
@@ -103,6 +107,34 @@ class CellModel:
             return repr(self)
         chosen = f"\n{CHOSEN}: {self.about['chosen']}" if "chosen" in self.about else ""
         return f"{self.verdict}\n{summary({None: self.intervals}, str(self.about['basis']))}{chosen}"
+
+    def report(self, path: Path | str) -> Path:
+        """Write a page in HTML that says how far to believe the fit; returns its path.
+
+        The page opens with the verdict. It shows each distance with its interval, what the weights are worth, how many
+        cells leave the data, and what was chosen from what.
+
+        Raises
+        ------
+        ConfigError
+            The model was loaded: a saved model keeps no quality, and the page is written when a model is fitted.
+
+        Examples
+        --------
+        >>> import am, tempfile
+        >>> model = am.fit(am.datasets.load("myoblast", dimensions=3), "time", method="am_closed")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     "How far to believe this fit" in model.report(f"{folder}/quality.html").read_text()
+        True
+        """
+        if not self.intervals:
+            raise ConfigError("a loaded model keeps no quality; write the page of the model that am.fit returns")
+        require("CellModel.report", "report")
+        from am.cells.page import quality_page
+
+        path = Path(path)
+        write_text(quality_page({None: self.intervals}, self.about, self.verdict.splitlines()), path)
+        return path
 
     def predict(self, cells: Cells, from_time: Time, to_time: Time | Sequence[Time], seed: int = 0) -> Future:
         """Push cells, which it need not have seen, from a time to a later or an earlier one, or to several.
@@ -399,6 +431,12 @@ def fit(
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
     jackknife = Jackknife(population)
+    parts: list[tuple[Population, Dynamics]] = []
+
+    def watch(part: Population, dynamics: Dynamics) -> None:
+        jackknife.add(part, dynamics)
+        parts.append((part, dynamics))
+
     with checkpoints(state) as folder:
         found = measured(
             population,
@@ -406,7 +444,7 @@ def fit(
             replicates,
             lambda part, name: part.learn(fabric, folder / name, backward=False),
             choosing,
-            jackknife.add,
+            watch,
         )
         dynamics = population.learn(fabric, folder / "all")
         with arithmetic():
@@ -433,6 +471,11 @@ def fit(
         notes.append(NOT_CHOSEN)
     words = {word: number for number, of_column in times.words.items() for word in of_column}
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
+    if parts:
+        lacking = [
+            replace(model, learner=p.learner, units=p.units, dynamics=d, intervals=(), notes=()) for p, d in parts
+        ]
+        model = replace(model, parts=lacking, folds=jackknife.folds)
     if not isinstance(source, Path):
         for table, names, new in ((source.obs, COLUMNS, told.obs), (source.obsm, EMBEDDINGS, told.obsm)):
             for name in (*names, *ERRORS):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from am.metrics.nearest import nearest
 from am.metrics.samples import MetricError
 from am.randomness import generator
 from am.report.estimates import jackknife_error, student
+from am.selection import GROUPS, energies
 
 if TYPE_CHECKING:
     from am.io.time_course import TimeCourse
@@ -36,8 +37,6 @@ SPLITS = 39
 """Random splits of a snapshot into two parts: the second largest of so many distances is the 95 % quantile."""
 LEAST_SHARE = 0.1
 """Effective sample size over the number of cells below which weights are not to be trusted."""
-BLOCKS = 10
-"""Groups of cells that a jackknife leaves out in turn."""
 LEAST_HELD_OUT = 4
 """Cells of a snapshot without which nothing can be said of it."""
 _OUTSIDE = 0.99
@@ -96,6 +95,8 @@ class Interval:
     """Control: of the training cells of the second snapshot that optimal transport gives to the cells of the first."""
     gained: tuple[float, float] | None = None
     """95 % interval of ``still - pushed``; None for cells that were trained on."""
+    reach: Mapping[str, float] = field(default_factory=dict)
+    """Half-widths of 95 % intervals of distances, by the names of :func:`table`; none of cells that were trained on."""
     outside: float = math.nan
     """Share of the pushed cells that are farther from the training cells of the second snapshot than 99 % of its own
     held-out cells."""
@@ -257,13 +258,20 @@ def _interval(
     )
     if trained is None:
         return found
-    low, high = _gained(x, end, y, log_weight)
     cells = some(trained.points[k], CELLS, f"{key}/trained")
     far = torch.quantile(nearest(y, cells), _OUTSIDE)
+    looked_up = partners(x, cells, generator(key, "transport"))
+    blocks = min(GROUPS, len(x), len(y))
+    pushed, still, transport = (
+        scale * _without_each_block(z, y, weight, blocks)
+        for z, weight in ((end, log_weight), (x, None), (looked_up, None))
+    )
+    gain, half = found.still - found.pushed, _reach(still - pushed)
     return replace(
         found,
-        transport=scale * _distance(partners(x, cells, generator(key, "transport")), y, None),
-        gained=(scale * low, scale * high),
+        transport=scale * _distance(looked_up, y, None),
+        gained=(gain - half, gain + half),
+        reach={"pushed": _reach(pushed), "no_dynamics": _reach(still), "transport": _reach(transport)},
         outside=float((~(nearest(end, cells) <= far)).float().mean()),
     )
 
@@ -281,29 +289,32 @@ def averaged(folds: Sequence[Sequence[Interval]]) -> list[Interval]:
         }
         ends = [part.gained for part in parts if part.gained is not None]
         middle = float(np.mean([(low + high) / 2 for low, high in ends]))
-        half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in ends)) / len(ends)
+        half = _together([(high - low) / 2 for low, high in ends])
+        reach = {name: _together([part.reach[name] for part in parts]) for name in parts[0].reach}
         cells, weights = sum(part.cells for part in parts), [part.weights for part in parts if part.weights]
         begin, end = parts[0].begin, parts[0].end
         worth = Weights(begin, end, cells, sum(part.effective for part in weights)) if weights else None
-        found.append(Interval(begin, end, cells=cells, weights=worth, gained=(middle - half, middle + half), **means))
+        gained = middle - half, middle + half
+        found.append(Interval(begin, end, cells=cells, weights=worth, gained=gained, reach=reach, **means))
     return found
 
 
-def _gained(x: Tensor, end: Tensor, y: Tensor, log_weight: Tensor | None) -> tuple[float, float]:
-    """95 % interval of how much nearer to ``y`` cells come, by a jackknife over groups of all cells."""
+def _together(halves: Sequence[float]) -> float:
+    """Half-width of the interval of a mean of independent values, from those of the values."""
+    return math.hypot(*halves) / len(halves)
+
+
+def _without_each_block(x: Tensor, y: Tensor, log_weight: Tensor | None, blocks: int) -> Tensor:
+    """Distances of all cells but those of each block, (blocks,)."""
+    groups = (torch.arange(len(z)) % blocks for z in (x, y))
+    return energies(x, y, torch.zeros(len(x)) if log_weight is None else log_weight, *groups)[1 : 1 + blocks]
+
+
+def _reach(without: Tensor) -> float:
+    """Half-width of a 95 % interval, by a jackknife over blocks of cells."""
     import pandas as pd
 
-    blocks = min(BLOCKS, len(x), len(y))
-
-    def gain(left_out: int) -> float:
-        a, b = (torch.arange(len(z)) % blocks != left_out for z in (x, y))
-        weight = None if log_weight is None else log_weight[a]
-        return _distance(x[a], y[b], None) - _distance(end[a], y[b], weight)
-
-    whole = gain(-1)
-    error = jackknife_error(pd.Series([gain(block) for block in range(blocks)]))
-    half = student(blocks, 0.95) * error
-    return whole - half, whole + half
+    return student(len(without), 0.95) * jackknife_error(pd.Series(without.numpy()))
 
 
 def verdicts(found: Sequence[Interval], time_key: str) -> list[str]:
@@ -378,6 +389,7 @@ def table(found: Sequence[Interval]) -> dict[str, list[Any]]:
             "transport": [one.transport for one in found],
             "gained_low": list(lows),
             "gained_high": list(highs),
+            **{f"{name}_reach": [one.reach.get(name, math.nan) for one in found] for name in found[0].reach},
             "outside": [one.outside for one in found],
         }
     columns["verdict"] = [one.verdict for one in found]

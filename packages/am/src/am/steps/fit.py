@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from am.cells.errors import Jackknife, unclear
+from am.cells.page import quality_page
 from am.cells.population import (
     NOT_CHOSEN,
     Dynamics,
@@ -32,7 +33,7 @@ from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
 from am.dynamics.trajectory import DynamicsError
 from am.io.cell_files import read_columns
-from am.io.files import atomic
+from am.io.files import atomic, write_text
 from am.io.provenance import (
     Asked,
     Provenance,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUALITY = "quality.csv"
+QUALITY, PAGE = "quality.csv", "quality.html"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def fit(
     code = step_digest("fit", f"am.methods.{inputs.method}")
     runs = [_Run.of(part, inputs, out, code) for part in inputs.parts]
     copy = out / f"{inputs.name}_am.h5ad"
-    whole = {copy, out / SETTINGS, out / RECORD, out / QUALITY}
+    whole = {copy, out / SETTINGS, out / RECORD, out / QUALITY, out / PAGE}
     targets = whole.union(*(run.targets for run in runs))
     folder = FitFolder(out, inputs.about(), inputs.sha256, frozenset(targets), overwrite)
     with folder.claimed() as state:
@@ -169,6 +170,9 @@ def fit(
         written = [copy]
         with atomic(out / QUALITY) as temporary:
             _frame(quality).to_csv(temporary, index=False)
+        words = [word for run, one in zip(runs, done, strict=True) for word in run.words(one, inputs.time_key)]
+        unchosen = [NOT_CHOSEN] if inputs.choosing and not inputs.choice else []
+        write_text(quality_page(quality, inputs.about(), [*words, *unchosen]), out / PAGE)
         if inputs.group_key is None:
             written += runs[0].write(done[0], inputs, code)
         else:
@@ -180,9 +184,8 @@ def fit(
                 written += _finish(run.folder, [*mine, run.folder / QUALITY], part_record, run.told())
         units = runs[0].told() if inputs.group_key is None else inputs.about()
         here = [path for path in written if path.parent == out]
-        written += _finish(out, [*here, out / QUALITY], record, units)[len(here) :]
+        written += _finish(out, [*here, out / QUALITY, out / PAGE], record, units)[len(here) :]
         folder.finish([state / run.digest[:16] for run in runs])
-    words = [word for run, one in zip(runs, done, strict=True) for word in run.words(one, inputs.time_key)]
     return Fitted(written, quality, words, summary(quality, inputs.parts[0].course.basis))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +13,10 @@ from am.io.provenance import Provenance, ProvenanceError, read_provenance
 from am.metrics.direction import in_words
 from am.report.figures.captions import CAPTIONS
 from am.report.numbers import interval, number, with_spread
+from am.report.page import page, picture, section, sorting, text
 from am.report.shown_tables import read_shown
 from am.report.tables import BEYOND_FLOOR
-from am.report.unbroken import STYLE, in_html, wide
+from am.report.unbroken import in_html
 from am.steps.draw import FIGURES
 from am.steps.recorded import Records, first_of
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 _TYPES = {".png": ("image/png", (b"\x89PNG\r\n\x1a\n",)), ".gif": ("image/gif", (b"GIF87a", b"GIF89a"))}
 """Of figures: the type that the page declares, and what such a file begins with."""
+_LEAD = """<p>Reproduction of <cite>Action Matching: Learning Stochastic Dynamics from Samples</cite> (ICML 2023).
+A heading of a table sorts by its column. <code>am explain FILE</code> tells where any number comes from.</p>"""
 _VERDICT_WORDS = ("experiment", "title", "metric", "better", "verdict", "why")
 _VERDICT_NOTES = ("claim", "confidence", "warning")
 _VERDICT_NUMBERS = ("published", "published_spread", "mean", "low", "high", "seeds", "floor_mean")
@@ -53,13 +54,13 @@ def report(project: Project, results: Path, out: Path) -> list[str]:
         raise ConfigError(f"{verdict}: no such file; run the workflow to its verdict first")
     verdicts = read_shown(verdict, _VERDICT_WORDS, _VERDICT_NUMBERS, notes=_VERDICT_NOTES)
     shown = _Shown(Records({results / name: one for name, one in project.known.items()}))
-    parts = [_section("Verdicts", shown.left_out(verdict) or _verdicts(verdicts))]
+    parts = [section("Verdicts", shown.left_out(verdict) or _verdicts(verdicts))]
     records: dict[Path, Provenance] = {}
     for experiment in project.experiments.values():
         records |= _records(experiment, results)
-        parts.append(_section(experiment.title, "".join(_experiment(experiment, results, shown))))
-    parts.append(_section("Environment", _environment(records.values())))
-    write_text(_page(f"Results at the scale {project.scale}", parts), out)
+        parts.append(section(experiment.title, "".join(_experiment(experiment, results, shown))))
+    parts.append(section("Environment", _environment(records.values())))
+    write_text(page(f"Results at the scale {project.scale}", _LEAD, parts), out)
     return shown.faults
 
 
@@ -81,7 +82,7 @@ class _Shown:
         if not found:
             return ""
         self.faults.append(f"{file} is left out of the report: {first_of(found)}")
-        return f"<p><strong>Left out: <code>{_text(file.name)}</code>.</strong> {_text(first_of(found))}.</p>\n"
+        return f"<p><strong>Left out: <code>{text(file.name)}</code>.</strong> {text(first_of(found))}.</p>\n"
 
 
 def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) -> Iterator[str]:
@@ -92,17 +93,19 @@ def _experiment(experiment: ResolvedExperiment, results: Path, shown: _Shown) ->
             yield instead
         else:
             for metric, rows in table.groupby("metric", sort=False):
-                yield f"<h3>{_text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
+                yield f"<h3>{text(metric)}{in_words(rows['better'].iloc[0])}</h3>" + _summary(rows)
     for name in FIGURES:
         for suffix in _TYPES:
             figure = results / "figures" / f"{experiment.name}_{name}{suffix}"
             if figure.is_file():
-                yield shown.left_out(figure) or _figure(figure, CAPTIONS[name])
+                yield shown.left_out(figure) or picture(
+                    figure.read_bytes(), _TYPES[figure.suffix][0], CAPTIONS[name], figure.name
+                )
     yield "<h3>Settings</h3>"
     folder = results / experiment.name
     configs = [folder / "config.yaml", *(folder / name / "config.yaml" for name in sorted(experiment.runs))]
     for config in (config for config in configs if config.is_file()):
-        where, content = _text(config.parent.relative_to(results)), _text(config.read_text(encoding="utf-8"))
+        where, content = text(config.parent.relative_to(results)), text(config.read_text(encoding="utf-8"))
         yield f"<details><summary>{where}</summary><pre>{content}</pre></details>"
 
 
@@ -122,7 +125,7 @@ def _verdicts(verdicts: pd.DataFrame) -> str:
         ]
         for row in verdicts.sort_values("seeds", ascending=False, kind="stable").to_dict("records")
     ]
-    return _table(head, rows)
+    return sorting(head, rows)
 
 
 def _summary(rows: pd.DataFrame) -> str:
@@ -144,15 +147,7 @@ def _summary(rows: pd.DataFrame) -> str:
         if why:
             failed += f"<p><strong>failed</strong>: {in_html(row['title'])}, {in_html(why)}</p>\n"
     beyond = f"<p>{BEYOND_FLOOR.strip()}: better than two samples of the truth are apart, a bug until explained.</p>\n"
-    return _table(head, lines) + beyond * bool(rows["beyond_floor"].any()) + failed
-
-
-def _figure(figure: Path, caption: str) -> str:
-    kind, words = _TYPES[figure.suffix][0], _text(caption)
-    return (
-        f'<figure><img alt="{words}" src="data:{kind};base64,{base64.b64encode(figure.read_bytes()).decode()}">'
-        f"<figcaption>{words} <code>{_text(figure.name)}</code></figcaption></figure>\n"
-    )
+    return sorting(head, lines) + beyond * bool(rows["beyond_floor"].any()) + failed
 
 
 def _records(experiment: ResolvedExperiment, results: Path) -> dict[Path, Provenance]:
@@ -168,90 +163,8 @@ def _environment(records: Iterable[Provenance]) -> str:
     for record in records:
         for name, value in {"commit": record["commit"], "device": record["device"], **record["versions"]}.items():
             found.setdefault(name, set()).add(str(value))
-    return _table(["what", "which"], [[name, ", ".join(sorted(values))] for name, values in found.items()])
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A table that sorts: a cell is a text, or a number to sort by and the text for it."""
-    lines = []
-    for row in rows:
-        cells = (cell if isinstance(cell, tuple) else (None, cell) for cell in row)
-        lines.append(
-            "".join(
-                f"<td{'' if key is None else f' data-key={chr(34)}{key}{chr(34)}'}>{in_html(str(text))}</td>"
-                for key, text in cells
-            )
-        )
-    heading = "".join(f'<th><button type="button">{in_html(name)}</button></th>' for name in head)
-    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return wide(f"<table><thead><tr>{heading}</tr></thead><tbody>\n{body}</tbody></table>")
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{_text(title)}</h2>\n{content}</section>\n"
+    return sorting(["what", "which"], [[name, ", ".join(sorted(values))] for name, values in found.items()])
 
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-_SCRIPT = """
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => {
-    const column = button.parentElement.cellIndex;
-    const body = button.closest("table").tBodies[0];
-    const up = button.dataset.order !== "up";
-    for (const other of button.closest("tr").querySelectorAll("button")) delete other.dataset.order;
-    button.dataset.order = up ? "up" : "down";
-    const key = (row) => {
-      const cell = row.cells[column], value = cell.dataset.key;
-      if (value === undefined) return cell.textContent;
-      const number = parseFloat(value);
-      return Number.isNaN(number) ? Infinity : number;
-    };
-    const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b));
-    const rows = [...body.rows].sort((a, b) => (up ? 1 : -1) * compare(key(a), key(b)));
-    body.append(...rows);
-  });
-}
-"""
-_STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; margin: 2em auto; max-width: 90em; padding: 0 1em; }
-h1, h2, h3, summary, figcaption { overflow-wrap: anywhere; }
-table { border-collapse: collapse; margin: .5em 0 1.5em; }
-th, td { text-align: left; vertical-align: top; padding: .3em .7em; border-bottom: 1px solid #ccc; }
-th { border-bottom: 2px solid #1a1a1a; }
-th button { font: inherit; font-weight: bold; border: 0; padding: 0; background: none; text-align: left; }
-th button { cursor: pointer; }
-th button[data-order=up]::after { content: " \\2191"; }
-th button[data-order=down]::after { content: " \\2193"; }
-img { max-width: 100%; }
-figure { margin: 1em 0; }
-figcaption { color: #555; max-width: 50em; }
-pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
-"""
-
-
-def _page(title: str, parts: Iterable[str]) -> str:
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{_text(title)}</title>
-<style>{STYLE}{_STYLE}</style>
-</head>
-<body>
-<h1>{_text(title)}</h1>
-<p>Reproduction of <cite>Action Matching: Learning Stochastic Dynamics from Samples</cite> (ICML 2023). A heading of a
-table sorts by its column. <code>am explain FILE</code> tells where any number comes from.</p>
-{"".join(parts)}
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""

@@ -1,0 +1,116 @@
+"""Whether fates that were predicted are those of clone mates, which no fit here has seen."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from am.cells.fates import Fates, Grouped, weighted
+from am.io.snapshots import DataError
+from am.report.estimates import student
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from am.cells.model import CellModel
+
+    Floats = NDArray[np.float64]
+    Members = Sequence[NDArray[np.signedinteger[Any]]]
+    """Rows of the cells of each clone."""
+
+
+def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str = "X_clone") -> pd.DataFrame:
+    """How near predicted fates of cells come to the observed ones of their clone mates, beside the nearest neighbours.
+
+    Cells of a clone at one time are pushed to the next, where they count for the groups of the cells around them, as in
+    :func:`am.transitions`. Observed are the groups of the clone's own cells there, which are not counted among
+    neighbours. The score is Brier's, the sum over groups of squared differences of shares: 0 is right, 2 is all wrong.
+
+    No clone was used by the fit, but its cells were. Clones have cells of several fates, and few of them are seen, so
+    that no prediction has the score 0. The score tells which prediction is better.
+
+    Source of the score: Brier, Monthly Weather Review 78, 1950.
+
+    Parameters
+    ----------
+    group_key
+        Column of ``obs`` such as a cell type; cells without a value count for none.
+    clone_key
+        Key of ``obsm``: (n, clones), not zero where a cell is of a clone; sparse or not.
+
+    Returns
+    -------
+    A row for each interval: from_time, to_time, clones (how many have cells at both), and mean scores: predicted;
+    neighbours, of cells that are not pushed; all_cells, of the shares among all later cells. Then gained, by how much
+    predicted is below neighbours, and its 95 % interval over clones: gained_low, gained_high.
+
+    Raises
+    ------
+    DataError
+        There are no such clones, or none has cells at two neighbouring times.
+
+    Examples
+    --------
+    >>> import am, numpy as np
+    >>> from am.cells import clone_fates
+    >>> cells = am.datasets.load("myoblast", dimensions=3)
+    >>> cells.obs["side"] = ["left" if x < 0 else "right" for x in cells.obsm["X_pca"][:, 0]]
+    >>> cells.obsm["X_clone"] = np.eye(20)[np.arange(cells.n_obs) % 20]  # take those that were measured
+    >>> model = am.fit(cells, "time", method="am_closed", held_out=0)
+    >>> clone_fates(model, cells, "side")["clones"].tolist()
+    [20, 20, 20]
+    """
+    import pandas as pd
+    from scipy.sparse import csc_matrix
+
+    if clone_key not in adata.obsm:
+        raise DataError(f"adata: obsm has no '{clone_key}'; it has: {', '.join(adata.obsm.keys()) or 'none'}")
+    cells = Grouped.of(model, adata, group_key)
+    members = csc_matrix(adata.obsm[clone_key])
+    of_clone = [members.indices[a:b] for a, b in pairwise(members.indptr.tolist())]
+    rows = []
+    for begin, end in pairwise(model.units.clock.times.tolist()):
+        scores = np.array([*_scores(model, cells, of_clone, begin, end)]).reshape(-1, 3)
+        if len(scores):
+            rows.append([begin, end, len(scores), *scores.mean(0), *_interval(scores[:, 1] - scores[:, 0])])
+    if not rows:
+        raise DataError(f"adata: no clone of '{clone_key}' has cells of a '{group_key}' at two neighbouring times")
+    means = ("predicted", "neighbours", "all_cells")
+    gained = ("gained", "gained_low", "gained_high")
+    return pd.DataFrame(rows, columns=["from_time", "to_time", "clones", *means, *gained])
+
+
+def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, end: float) -> Iterator[list[float]]:
+    """For each clone that was seen at both times, the scores of what is predicted and of the two baselines."""
+    here, later = cells.at(begin), cells.fates(end)
+    future = model.predict(cells.x[here], begin, end)
+    weights = np.ones(len(here)) if future.weights is None else future.weights
+    for members in of_clone:
+        early, mates = np.isin(here, members), np.isin(later.rows, members)
+        if not early.any() or not mates.any() or mates.all():
+            continue
+        without = later.rows[mates]
+        guesses = (
+            weighted(later.near(future.x[early], without), weights[early]),
+            later.near(cells.x[here[early]], without).mean(0),
+            later.groups[~mates].mean(0),
+        )
+        yield [_brier(guess, later, mates) for guess in guesses]
+
+
+def _brier(guess: Floats, later: Fates, mates: NDArray[np.bool_]) -> float:
+    return float(np.square(guess - later.groups[mates].mean(0)).sum())
+
+
+def _interval(gained: Floats) -> tuple[float, float, float]:
+    """Mean over clones, and its 95 % interval by Student's law; NaN for one clone."""
+    mean, count = float(gained.mean()), len(gained)
+    half = student(count, 0.95) * float(gained.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return mean, mean - half, mean + half
