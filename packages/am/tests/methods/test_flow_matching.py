@@ -163,3 +163,42 @@ def test_each_step_sees_cells_of_the_file_and_all_are_seen(
         for s, side in enumerate(zip(*seen[k::2], strict=True)):
             rows = {tuple(row) for row in torch.cat(side).tolist()}
             assert rows == {tuple(row) for row in path.points[k + s].tolist()}
+
+
+# -- light Schroedinger bridges ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("components", [1, 5])
+def test_a_light_bridge_joins_gaussians_as_the_entropic_plan_does(components: int, tmp_path: Path) -> None:
+    """Variances a^2 and b^2 have the covariance sqrt(a^2 b^2 + e^2 / 4) - e / 2, e being sigma^2 times the duration.
+
+    Janati et al., NeurIPS 2020. Half way, the variance is that of points of the plan and of a Brownian bridge.
+    """
+    sigma, shift = 2.0, torch.tensor([6.0, -3.0])
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.5])
+    clouds = [scale * cells(0, 8000, f"light {i}") for i, scale in enumerate((a, a, b))]
+    path = SnapshotPath([clouds[0], clouds[1], clouds[2] + shift], KNOTS)
+    training = {"iterations": 400, "batch_size": 512, "learning_rate": 0.05, "ema": 0.98, "snapshots": 0}
+    method = build_method("lightsb", {"sigma": sigma, "components": components, "training": training}, "test")
+    assert isinstance(method, TrainedMethod)
+    network = method.build(path, generator("build"))
+    network.load_state_dict(
+        train(network, method.loss, path, method.settings.training, key="key", state=tmp_path).weights
+    )
+    begin, end, n = KNOTS[1], KNOTS[2], 8000
+    times = torch.tensor([begin, (begin + end) / 2, end])
+    start, half, last = method.sample(network, a * cells(0, n, "start"), times, generator("sample")).x
+
+    noise = sigma**2 * (end - begin)
+    joint = (a**2 * b**2 + noise**2 / 4).sqrt() - noise / 2
+    covariance = ((start - start.mean(0)) * (last - last.mean(0))).mean(0)
+    torch.testing.assert_close(last.mean(0), shift, rtol=0, atol=0.15)
+    torch.testing.assert_close(last.var(0), b**2, rtol=0.08, atol=0)
+    torch.testing.assert_close(covariance, joint, rtol=0.12, atol=0)
+    torch.testing.assert_close(half.var(0), (a**2 + b**2 + 2 * joint + noise) / 4, rtol=0.08, atol=0)
+    for other in (
+        a * b,
+        0 * a,
+        (a**2 * b**2 + sigma**4 / 4).sqrt() - sigma**2 / 2,
+    ):  # without noise, without end, a unit
+        assert not torch.allclose(covariance, other, rtol=0.12, atol=0)
