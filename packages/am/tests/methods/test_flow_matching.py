@@ -196,9 +196,42 @@ def test_a_light_bridge_joins_gaussians_as_the_entropic_plan_does(components: in
     torch.testing.assert_close(last.var(0), b**2, rtol=0.08, atol=0)
     torch.testing.assert_close(covariance, joint, rtol=0.12, atol=0)
     torch.testing.assert_close(half.var(0), (a**2 + b**2 + 2 * joint + noise) / 4, rtol=0.08, atol=0)
-    for other in (
-        a * b,
-        0 * a,
-        (a**2 * b**2 + sigma**4 / 4).sqrt() - sigma**2 / 2,
-    ):  # without noise, without end, a unit
+    without_duration = (a**2 * b**2 + sigma**4 / 4).sqrt() - sigma**2 / 2
+    for other in (a * b, 0 * a, without_duration):  # of no noise, of endless noise, of another unit of time
         assert not torch.allclose(covariance, other, rtol=0.12, atol=0)
+
+
+# -- growth -----------------------------------------------------------------------------------------------
+
+
+def populations() -> SnapshotPath:
+    """Two populations that keep their places, 20 apart: of masses 1 and 1, which become 1.6 and 0.4."""
+    clouds = []
+    for n in (100, 160):
+        low = (torch.arange(200) < n)[:, None]
+        clouds.append(0.5 * torch.randn(200, 2, generator=generator("population", n)) + torch.where(low, 0.0, 20.0))
+    return SnapshotPath(clouds, [0, 1], masses=[2.0, 2.0])
+
+
+@pytest.mark.parametrize(("name", "settings"), [("wfr_fm", {"delta": 2.0}), ("uot_fm", {"relaxation": 5.0})])
+def test_populations_far_apart_grow_and_shrink_where_they_are(
+    name: str, settings: dict[str, float], tmp_path: Path
+) -> None:
+    training = {"iterations": 400, "batch_size": 256, "learning_rate": 1e-2, "ema": 0.98, "snapshots": 0}
+    small = {"network": {"width": 32, "depth": 2}, "training": training, **settings}
+    method, path = build_method(name, small, "test"), populations()
+    assert isinstance(method, TrainedMethod)
+    network = method.build(path, generator("build"))
+    network.load_state_dict(method.train(network, path, key="key", state=tmp_path).weights)
+    start, times = path.points[0], torch.tensor([0.0, 0.5, 1.0])
+    prediction = method.sample(network, start, times, generator("sample"))
+    moved = (prediction.x[-1] - start).norm(dim=-1)
+    assert float(moved.max()) < 3
+    assert (prediction.log_weight is not None) == (name == "wfr_fm")
+    if prediction.log_weight is not None:
+        low = start[:, 0] < 10
+        for u, weight in zip(times.tolist(), prediction.log_weight.exp(), strict=True):
+            for here, end in ((low, 1.6), (~low, 0.4)):
+                expected = ((1 - u) + u * math.sqrt(end)) ** 2  # nothing moves: a straight line of roots
+                assert float(weight[here].mean()) == pytest.approx(expected, rel=0.1)
+                assert abs(expected - 1) > 0.12 or not u  # so that no growth would be seen
