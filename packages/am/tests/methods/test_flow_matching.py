@@ -235,3 +235,32 @@ def test_populations_far_apart_grow_and_shrink_where_they_are(
                 expected = ((1 - u) + u * math.sqrt(end)) ** 2  # nothing moves: a straight line of roots
                 assert float(weight[here].mean()) == pytest.approx(expected, rel=0.1)
                 assert abs(expected - 1) > 0.12 or not u  # so that no growth would be seen
+
+
+# -- metric flow matching ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("floor", "least", "most"), [(1e-3, 0.87, 1.05), (1e6, 0.65, 0.76)])
+def test_curves_follow_a_ring_of_cells_and_not_its_chords(
+    floor: float, least: float, most: float, tmp_path: Path
+) -> None:
+    """A quarter of a turn along a ring; without a metric, chords whose middles lie at the root of a half."""
+    from am.objectives.metric_flow_matching import LandMetric
+
+    def ring(begin: float, end: float, n: int) -> Tensor:
+        angle = torch.linspace(begin, end, n) * math.pi / 180
+        return torch.stack([angle.cos(), angle.sin()], -1)
+
+    training = {"iterations": 500, "batch_size": 128, "learning_rate": 1e-2, "ema": 0.98, "snapshots": 0}
+    small = {"width": 32, "depth": 2}
+    settings = {"network": small, "interpolant": small, "training": training, "sigma": 0.0}
+    method, path = build_method("ot_mfm", settings, "test"), SnapshotPath([ring(-5, 5, 50), ring(85, 95, 50)], [0, 1])
+    assert isinstance(method, TrainedMethod)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = method.build(path, generator("build"))
+    network.metric = LandMetric(ring(-10, 100, 400), 0.125, floor)
+    network.load_state_dict(method.train(network, path, key="key", state=tmp_path).weights)
+    x = method.sample(network, path.points[0], torch.tensor([0.0, 0.5, 1.0]), generator("sample")).x
+    assert least < float(x[1].norm(dim=-1).mean()) < most
+    torch.testing.assert_close(x[2].mean(0), path.points[1].mean(0), rtol=0, atol=0.1)
