@@ -420,3 +420,58 @@ def test_files_of_cite_that_are_not_as_published_are_refused(
         build_dataset({"name": "cite_lightsb"}, "here").truth()
     with pytest.raises(ConfigError, match="the day between is held out already"):
         build_dataset({"name": "cite_lightsb", "held_out": 0.5}, "here")
+
+
+# -- epithelial-mesenchymal transition -------------------------------------------------------------
+
+
+@pytest.fixture
+def transition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Floats:
+    """Forty cells or more at each of four times, as a file in a folder of AM_DATA."""
+    rng = np.random.default_rng(5)
+    index = rng.permutation(np.repeat(range(4), (40, 50, 45, 60))).astype(np.float64)
+    table = np.column_stack([index, rng.normal(size=(len(index), 10)) + 20 * index[:, None]])
+    header = ",".join(["samples", *(f"x{i}" for i in range(1, 11))])
+    np.savetxt(tmp_path / "emt.csv", table, delimiter=",", header=header, comments="")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AM_DATA", str(tmp_path))
+    return table.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("clock", "held_out", "index"), [("index", 1 / 3, 1), ("hours", 1 / 9, 1), ("hours", 1 / 3, 2)]
+)
+def test_a_time_of_the_transition_is_held_out_by_either_clock(
+    transition: Floats, clock: str, held_out: float, index: int
+) -> None:
+    about = {"name": "emt", "clock": clock, "held_out": held_out, "judging": 20}
+    data = build_dataset(about, "here")
+    learned = list(data.training_points(5, 1000, "key"))
+    assert len(learned) == 3
+    for (_, x), i in zip(learned, sorted({0, 1, 2, 3} - {index}), strict=True):  # all cells, in the units of the file
+        assert rows(x) == rows(transition[transition[:, 0] == i, 1:])
+    judging = data.test_points(held_out, 20, 0, "key")
+    assert len(rows(judging)) == 20
+    assert rows(judging) <= rows(transition[transition[:, 0] == index, 1:])
+    truth = data.truth().sample(torch.full((20,), held_out), torch.Generator().manual_seed(0))
+    assert not rows(truth) & rows(judging)
+
+
+def test_cells_of_the_transition_that_judge_are_not_learned_from_where_no_time_is_held_out(transition: Floats) -> None:
+    data = build_dataset({"name": "emt", "judging": 20}, "here")
+    for time, x in data.training_points(5, 1000, "key"):
+        assert not rows(x) & rows(data.test_points(time, 20, 0, "key"))
+        assert len(x) == (transition[:, 0] == round(3 * time)).sum() - 20
+
+
+def test_a_transition_that_is_not_as_published_is_refused(transition: Floats, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"held_out: choose from 0.1111111111, 0.3333333333"):
+        build_dataset({"name": "emt", "clock": "hours", "held_out": 2 / 3}, "here")
+    with pytest.raises(DataError, match="40 cells at index 0: 40 that judge leave no truth"):
+        build_dataset({"name": "emt", "judging": 40}, "here").truth()
+    (tmp_path / "emt.csv").write_text("samples,x1\n0,1\n")
+    with pytest.raises(DataError, match="expected an index from 0 to 3 and 10 components a row"):
+        build_dataset({"name": "emt"}, "here").truth()
+    (tmp_path / "emt.csv").write_text("samples,x1\n0,a\n")
+    with pytest.raises(DataError, match="no table of numbers"):
+        build_dataset({"name": "emt"}, "here").truth()

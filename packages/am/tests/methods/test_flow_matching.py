@@ -163,3 +163,104 @@ def test_each_step_sees_cells_of_the_file_and_all_are_seen(
         for s, side in enumerate(zip(*seen[k::2], strict=True)):
             rows = {tuple(row) for row in torch.cat(side).tolist()}
             assert rows == {tuple(row) for row in path.points[k + s].tolist()}
+
+
+# -- light Schroedinger bridges ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("components", [1, 5])
+def test_a_light_bridge_joins_gaussians_as_the_entropic_plan_does(components: int, tmp_path: Path) -> None:
+    """Variances a^2 and b^2 have the covariance sqrt(a^2 b^2 + e^2 / 4) - e / 2, e being sigma^2 times the duration.
+
+    Janati et al., NeurIPS 2020. Half way, the variance is that of points of the plan and of a Brownian bridge.
+    """
+    sigma, shift = 2.0, torch.tensor([6.0, -3.0])
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.5])
+    clouds = [scale * cells(0, 8000, f"light {i}") for i, scale in enumerate((a, a, b))]
+    path = SnapshotPath([clouds[0], clouds[1], clouds[2] + shift], KNOTS)
+    training = {"iterations": 400, "batch_size": 512, "learning_rate": 0.05, "ema": 0.98, "snapshots": 0}
+    method = build_method("lightsb", {"sigma": sigma, "components": components, "training": training}, "test")
+    assert isinstance(method, TrainedMethod)
+    network = method.build(path, generator("build"))
+    network.load_state_dict(
+        train(network, method.loss, path, method.settings.training, key="key", state=tmp_path).weights
+    )
+    begin, end, n = KNOTS[1], KNOTS[2], 8000
+    times = torch.tensor([begin, (begin + end) / 2, end])
+    start, half, last = method.sample(network, a * cells(0, n, "start"), times, generator("sample")).x
+
+    noise = sigma**2 * (end - begin)
+    joint = (a**2 * b**2 + noise**2 / 4).sqrt() - noise / 2
+    covariance = ((start - start.mean(0)) * (last - last.mean(0))).mean(0)
+    torch.testing.assert_close(last.mean(0), shift, rtol=0, atol=0.15)
+    torch.testing.assert_close(last.var(0), b**2, rtol=0.08, atol=0)
+    torch.testing.assert_close(covariance, joint, rtol=0.12, atol=0)
+    torch.testing.assert_close(half.var(0), (a**2 + b**2 + 2 * joint + noise) / 4, rtol=0.08, atol=0)
+    without_duration = (a**2 * b**2 + sigma**4 / 4).sqrt() - sigma**2 / 2
+    for other in (a * b, 0 * a, without_duration):  # of no noise, of endless noise, of another unit of time
+        assert not torch.allclose(covariance, other, rtol=0.12, atol=0)
+
+
+# -- growth -----------------------------------------------------------------------------------------------
+
+
+def populations() -> SnapshotPath:
+    """Two populations that keep their places, 20 apart: of masses 1 and 1, which become 1.6 and 0.4."""
+    clouds = []
+    for n in (100, 160):
+        low = (torch.arange(200) < n)[:, None]
+        clouds.append(0.5 * torch.randn(200, 2, generator=generator("population", n)) + torch.where(low, 0.0, 20.0))
+    return SnapshotPath(clouds, [0, 1], masses=[2.0, 2.0])
+
+
+@pytest.mark.parametrize(("name", "settings"), [("wfr_fm", {"delta": 2.0}), ("uot_fm", {"relaxation": 5.0})])
+def test_populations_far_apart_grow_and_shrink_where_they_are(
+    name: str, settings: dict[str, float], tmp_path: Path
+) -> None:
+    training = {"iterations": 400, "batch_size": 256, "learning_rate": 1e-2, "ema": 0.98, "snapshots": 0}
+    small = {"network": {"width": 32, "depth": 2}, "training": training, **settings}
+    method, path = build_method(name, small, "test"), populations()
+    assert isinstance(method, TrainedMethod)
+    network = method.build(path, generator("build"))
+    network.load_state_dict(method.train(network, path, key="key", state=tmp_path).weights)
+    start, times = path.points[0], torch.tensor([0.0, 0.5, 1.0])
+    prediction = method.sample(network, start, times, generator("sample"))
+    moved = (prediction.x[-1] - start).norm(dim=-1)
+    assert float(moved.max()) < 3
+    assert (prediction.log_weight is not None) == (name == "wfr_fm")
+    if prediction.log_weight is not None:
+        low = start[:, 0] < 10
+        for u, weight in zip(times.tolist(), prediction.log_weight.exp(), strict=True):
+            for here, end in ((low, 1.6), (~low, 0.4)):
+                expected = ((1 - u) + u * math.sqrt(end)) ** 2  # nothing moves: a straight line of roots
+                assert float(weight[here].mean()) == pytest.approx(expected, rel=0.1)
+                assert abs(expected - 1) > 0.12 or not u  # so that no growth would be seen
+
+
+# -- metric flow matching ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("floor", "least", "most"), [(1e-3, 0.87, 1.05), (1e6, 0.65, 0.76)])
+def test_curves_follow_a_ring_of_cells_and_not_its_chords(
+    floor: float, least: float, most: float, tmp_path: Path
+) -> None:
+    """A quarter of a turn along a ring; without a metric, chords whose middles lie at the root of a half."""
+    from am.objectives.metric_flow_matching import LandMetric
+
+    def ring(begin: float, end: float, n: int) -> Tensor:
+        angle = torch.linspace(begin, end, n) * math.pi / 180
+        return torch.stack([angle.cos(), angle.sin()], -1)
+
+    training = {"iterations": 500, "batch_size": 128, "learning_rate": 1e-2, "ema": 0.98, "snapshots": 0}
+    small = {"width": 32, "depth": 2}
+    settings = {"network": small, "interpolant": small, "training": training, "sigma": 0.0}
+    method, path = build_method("ot_mfm", settings, "test"), SnapshotPath([ring(-5, 5, 50), ring(85, 95, 50)], [0, 1])
+    assert isinstance(method, TrainedMethod)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = method.build(path, generator("build"))
+    network.metric = LandMetric(ring(-10, 100, 400), 0.125, floor)
+    network.load_state_dict(method.train(network, path, key="key", state=tmp_path).weights)
+    x = method.sample(network, path.points[0], torch.tensor([0.0, 0.5, 1.0]), generator("sample")).x
+    assert least < float(x[1].norm(dim=-1).mean()) < most
+    torch.testing.assert_close(x[2].mean(0), path.points[1].mean(0), rtol=0, atol=0.1)

@@ -13,11 +13,14 @@ from torch import Tensor
 from am.dynamics.settings import OdeSettings
 from am.dynamics.weighted import integrate_weighted, self_normalised
 from am.marginals.mixture import GaussianMixture
+from am.marginals.snapshots import SnapshotPath
 from am.objectives.action_matching import action_matching
 from am.objectives.path import PathSample, draw_path
 from am.objectives.unbalanced import unbalanced_action_matching
+from am.objectives.unbalanced_flow_matching import Cone, ConicPaths, RelaxedLines
 from am.potentials.potential import Potential
 from am.potentials.scaled import ScaledPotential
+from am.randomness import generator
 
 EXACT = {"rel": 1e-9, "abs": 1e-10}
 
@@ -214,3 +217,73 @@ def test_training_learns_pure_growth_and_weights_reproduce_the_masses() -> None:
         optimizer.step()
     assert error() < 0.35
     assert masses() == pytest.approx(0.75, abs=0.05)
+
+
+# -- flow matching with growth -----------------------------------------------------------------------------
+
+DELTA = 0.7
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 1.2, 2.1])
+def test_a_travelling_dirac_takes_the_least_action_to_its_end(distance: float) -> None:
+    """4 delta^2 (m + n - 2 root(m n) cos(d / 2 delta)), the squared distance of two Diracs: Chizat et al., 2018."""
+    masses, steps = (1.0, 2.5), 20_000
+    ends = [torch.zeros(1, 2).double(), torch.tensor([[0.6, 0.8]]).double() * distance]
+    pair = ConicPaths(SnapshotPath(ends, [0, 1]), DELTA).join(*ends, *masses)
+    u = ((torch.arange(steps) + 0.5) / steps).double()
+    curve = Cone(*(part.expand(steps, *part.shape[1:]) for part in pair))
+    x, velocity, growth = curve.at(u, u > 1)
+    action = float((curve.mass(u) * (velocity.square().sum(-1) + DELTA**2 * growth.square())).mean())
+    least = 4 * DELTA**2 * (sum(masses) - 2 * math.sqrt(math.prod(masses)) * math.cos(distance / (2 * DELTA)))
+    assert action == pytest.approx(least, rel=1e-4)
+    torch.testing.assert_close(x[[0, -1]], torch.cat(ends), rtol=0, atol=1e-3)
+    torch.testing.assert_close(velocity.mean(0), ends[1][0], rtol=1e-4, atol=1e-6)
+    assert float(growth.mean()) == pytest.approx(math.log(masses[1] / masses[0]), rel=1e-4)
+
+    rate = math.log(masses[1] / masses[0])  # a straight line, and exponential growth, end there too
+    exponential = (masses[1] - masses[0]) / rate * (distance**2 + DELTA**2 * rate**2)
+    assert exponential > 1.005 * least
+
+
+def test_mass_out_of_reach_is_lost_and_made_where_it_is() -> None:
+    ends = [torch.zeros(1, 1).double(), torch.full((1, 1), 1.01 * math.pi * DELTA).double()]
+    paths = ConicPaths(SnapshotPath(ends, [0, 1], masses=[1.0, 2.0]), DELTA)
+    time = torch.full((4000,), 0.25)
+    x, velocity, growth = paths.sample(time, generator("far")).unbind(-1)
+    late = x > 1
+    assert not velocity.any()
+    assert set(x.tolist()) == {0.0, float(ends[1].float())}
+    share = 0.25**2 * 2 / (0.25**2 * 2 + 0.75**2)
+    assert float(late.double().mean()) == pytest.approx(share, abs=0.025)
+    torch.testing.assert_close(growth, torch.where(late, 2 / time, -2 / (1 - time)))
+
+
+def test_geodesics_carry_their_mass() -> None:
+    """d/dt of the integral of f is that of grad f . v + f g, for f = 1 and for coordinates; drawn by mass."""
+    clouds = [torch.randn(60, 2, generator=generator("cone", i)) + i for i in range(3)]
+    paths = ConicPaths(SnapshotPath(clouds, [0, 0.25, 1], masses=[1.0, 3.0, 2.0]), 1.5)
+    pairs = paths.join(clouds[1].double(), clouds[2].double(), 3.0, 2.0)
+    time, step = 0.6, 1e-5
+
+    def integrals(t: float) -> Tensor:
+        u = torch.full_like(pairs.angle, (t - 0.25) / 0.75)
+        return (pairs.mass(u)[:, None] * torch.cat([torch.ones_like(u)[:, None], pairs.at(u, u > 1)[0]], -1)).sum(0)
+
+    rows = paths.sample(torch.full((200_000,), time), generator("rows")).double()
+    x, velocity, growth = rows.split([2, 2, 1], -1)
+    carried = integrals(time)[0] * torch.cat([growth, velocity + x * growth], -1).mean(0)
+    change = (integrals(time + step) - integrals(time - step)) / (2 * step)
+    torch.testing.assert_close(carried, change, rtol=0.01, atol=0.05)
+    torch.testing.assert_close(x.mean(0), integrals(time)[1:] / integrals(time)[0], rtol=0, atol=0.01)
+    assert float(change.abs().min()) > 0.2  # each of them changes
+
+
+@pytest.mark.parametrize(("relaxation", "crossing"), [(1.0, 0.0), (1e5, 0.3)])
+def test_relaxed_lines_do_not_fill_the_share_of_another_population(relaxation: float, crossing: float) -> None:
+    """Half of the cells of each population, and then a fifth: what balanced transport must move across, 0.3 of all."""
+    clouds = [
+        torch.randn(100, 2, generator=generator("share", n)) + 20 * (torch.arange(100) < n)[:, None] for n in (50, 20)
+    ]
+    drawn = RelaxedLines(SnapshotPath(clouds, [0, 1]), relaxation, 0.0).sample(torch.rand(4000), generator("lines"))
+    far = drawn[:, 2:4].norm(dim=-1) > 14
+    assert float(far.double().mean()) == pytest.approx(crossing, abs=0.03)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from am.marginals.gaussian import Gaussian
 from am.potentials.build import build_potential
+from am.potentials.light_bridge import LightBridge
 from am.potentials.potential import Derivatives, Potential
 from am.potentials.residual import ResidualPotential
 from am.potentials.scaled import ScaledPotential
@@ -158,3 +159,35 @@ def test_building_takes_the_scale_from_the_marginals() -> None:
     torch.testing.assert_close(potential.centre, torch.tensor([10.5, -2.5, 3.0]), atol=0.15, rtol=0)
     # E s^2 over time is 19 / 3; the means spread with variances 1 / 12, 25 / 12, 0.
     torch.testing.assert_close(potential.spread, torch.tensor((19 / 3 + 26 / 36) ** 0.5), atol=0.1, rtol=0)
+
+
+def test_a_light_bridge_obeys_the_equation_of_hamilton_jacobi_and_bellman_whatever_its_numbers_are() -> None:
+    """ds/dt + |grad s|^2 / 2 + sigma^2 / 2 laplacian s = 0, on each interval."""
+    torch.manual_seed(0)
+    sigma, (time, x) = 0.7, draw(60)
+    bridge = LightBridge(3, 4, torch.tensor([0.0, 0.3, 1.0]), sigma).double()
+    bridge.fit_scale(x)
+    for parameter in bridge.parameters():
+        parameter.data += torch.randn_like(parameter)
+    x.requires_grad_()
+    _, ds_dt, ds_dx = bridge.derivatives(time, x)
+    rows = [torch.autograd.grad(column.sum(), x, retain_graph=True)[0] for column in ds_dx.unbind(-1)]
+    curvature = torch.stack([row[:, i] for i, row in enumerate(rows)])
+    terms = torch.stack([ds_dt, ds_dx.square().sum(-1) / 2, sigma**2 / 2 * curvature.sum(0)]).detach()
+    assert float(terms.sum(0).abs().max()) < 1e-9 * float(terms.abs().mean())
+    assert float(terms.abs().mean(1).min()) > 0.01 * float(terms.abs().mean())  # each of them counts
+    torch.testing.assert_close(bridge.space(time, x), ds_dx)
+
+
+def test_a_light_bridge_ends_as_its_mixture_of_gaussians() -> None:
+    """exp(s / sigma^2) at an end is the mixture over the Gaussian that the reference process makes of a point."""
+    torch.manual_seed(0)
+    sigma, x = 0.7, torch.randn(50, 2).double()
+    bridge = LightBridge(2, 3, torch.tensor([0.0, 1.0]), sigma).double()
+    bridge.mean.data = torch.randn_like(bridge.mean)
+    bridge.log_stretch.data = torch.randn_like(bridge.log_stretch)
+    spread = (sigma**2 * bridge.log_stretch[0].exp()).sqrt()
+    gaussians = torch.distributions.Normal(bridge.mean[0], spread).log_prob(x[:, None]).sum(-1).exp()
+    adjusted = gaussians.sum(-1).log() + x.square().sum(-1) / (2 * sigma**2)
+    found = bridge(torch.ones(50).double(), x) / sigma**2
+    torch.testing.assert_close(found - found[0], adjusted - adjusted[0])
