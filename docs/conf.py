@@ -21,7 +21,19 @@ myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_use_type_comments = False
 # What people import or extend; the rest of the code is told by architecture.md and by itself.
-inner = ["__main__.py", "cli.py", "extras.py", "lazy.py", "plan.py", "plugins.py", "schemas.py", "io", "report", "steps", "training"]
+inner = [
+    "__main__.py",
+    "cli.py",
+    "extras.py",
+    "lazy.py",
+    "plan.py",
+    "plugins.py",
+    "schemas.py",
+    "io",
+    "report",
+    "steps",
+    "training",
+]
 apidoc_modules = [
     {
         "path": "../packages/am/src/am",

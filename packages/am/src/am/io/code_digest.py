@@ -69,7 +69,17 @@ def _summary(path: Path, name: str, mtime: int) -> tuple[str, tuple[str, ...]]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     running = _Running(package)
     tree = running.visit(ast.parse(path.read_bytes(), filename=str(path)))
-    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(running.imports)
+    return sha256(_written(tree).encode()).hexdigest(), tuple(running.imports)
+
+
+def _written(node: object) -> str:
+    """A tree in words. Fields without a value are left out: `ast.dump` writes those that its version of Python has."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_written(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 class _Running(ast.NodeTransformer):
