@@ -10,7 +10,7 @@ import pytest
 from am.config import ConfigError
 from am.report.pairs import COLUMNS as PAIR_COLUMNS
 from am.steps.leaderboard import across, board
-from am.steps.pages import Store, pages, render
+from am.steps.pages import Store, _cell, pages, render
 
 NAN = float("nan")
 
@@ -243,3 +243,12 @@ def test_only_pages_that_change_are_written(store: Store, tmp_path: Path) -> Non
     (docs / "c.md").write_text("It is <!--v f am mmd-->?<!--/v-->.\n")
     with pytest.raises(ConfigError, match=f"^{docs / 'c.md'}: "):
         pages([tmp_path / "docs"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(8.7e-7, 0.36, "5.56e-04 [8.70e-07, 0.360]"), (-0.36, 0.36, "0.00 [-0.36, 0.36]")],
+)
+def test_an_interval_of_two_seeds_leaves_the_digits_of_the_mean(low: float, high: float, shown: str) -> None:
+    """Where all of it is positive, as of squared distances; a difference has its error's digits."""
+    assert _cell({"mean": 5.56e-4, "low": low, "high": high}, "interval") == shown

@@ -273,7 +273,8 @@ def _cell(row: dict[str, Any], how: str) -> str:
 def _rounded(row: Mapping[str, Any], name: str) -> str:
     """A number of a row: to the second digit of its error, four digits at most; three where there is no error."""
     error = row["sd"] if "sd" in row else (row["high"] - row["low"]) / 2
-    if not error > 0:  # or NaN
+    hides_the_mean = row.get("low", 0) > 0 and error > 100 * row["mean"]
+    if not error > 0 or hides_the_mean:  # or NaN
         return number(row[name])
     size = max(abs(row["mean"]), error)
     if not 1e-3 <= size < 1e5:
