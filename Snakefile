@@ -15,6 +15,11 @@ from am.io.files import WriteError
 
 min_version("9.0")
 
+# To start no more than so many jobs a second, Snakemake 9 wakes up each second once for every job that it has started so
+# far: after 190 jobs that took a third of a core. How many run at once is limited by cores and by the profile.
+if workflow.scheduling_settings:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 
 workdir: workflow.basedir
 
