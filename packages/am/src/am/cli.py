@@ -184,9 +184,10 @@ def fit(
     chosen have no numbers there.
 
     Beside the copy appear trajectories.pdf and .png, model.safetensors, settings.yaml, training.csv, provenance.json
-    and quality.csv; with --group-key in a folder for each group. quality.csv says how far from the next snapshot the
-    held-out cells of each snapshot end, how far without any dynamics, and how far two samples are from each other:
-    energy distances. The last row is from the first time to the last.
+    and quality.csv; with --group-key in a folder for each group. quality.html is a page on how far to believe the fit,
+    for all groups. quality.csv says how far from the next snapshot the held-out cells of each snapshot end, how far
+    without any dynamics, and how far two samples are from each other: energy distances. The last row is from the first
+    time to the last.
     """
     require("am fit", "cells", "report")
     from am.steps.fit_inputs import read_inputs, source_name

@@ -80,8 +80,9 @@ def test_clones_tell_prediction_from_what_is_near(sparse: bool) -> None:
     assert row["neighbours"] == pytest.approx(2 * 9 / 19, abs=0.01)
     # 40 of a and 40 of b, but for the four of a clone's own.
     assert row["all_cells"] == pytest.approx(2 * (40 / 76) ** 2)
+    assert row["over_all_cells"] == pytest.approx(row["all_cells"] - row["predicted"])
     spread = np.std([0.0] * 10 + [2.0] * 9, ddof=1) / np.sqrt(19) * t.ppf(0.975, 18)
-    assert row["gained_high"] - row["gained"] == pytest.approx(spread, rel=0.02)
+    assert row["over_neighbours_high"] - row["over_neighbours"] == pytest.approx(spread, rel=0.02)
 
 
 def test_a_clones_own_mates_are_no_neighbours(cells: AnnData) -> None:

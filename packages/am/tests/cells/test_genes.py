@@ -146,7 +146,11 @@ def test_a_wrong_shift_is_one_sentence(linear: AnnData, field: am.CellModel) -> 
     with pytest.raises(DataError, match=r"the shift has the shape \(3,\); 2 finite components are needed"):
         perturb(field, linear, [1, 2, 3], "side", 0, 2)
     with pytest.raises(DataError, match="no cell of time 0 was chosen to be shifted"):
-        perturb(field, linear, [1, 2], "side", 0, 2, cells=np.zeros(200))
+        perturb(field, linear, [1, 2], "side", 0, 2, cells=np.zeros(200, bool))
+    with pytest.raises(DataError, match=r"by 200 times yes or no; got int64 of shape \(3,\)"):
+        perturb(field, linear, [1, 2], "side", 0, 2, cells=[3, 4, 5])
+    with pytest.raises(ConfigError, match="cells are pushed forward, and 0 is no later than 2"):
+        perturb(field, linear, [1, 2], "side", 2, 0)
     with pytest.raises(ConfigError, match="there is no gene 'GATA1'"):
         perturb(field, linear, {"GATA1": 1.0}, "side", 0, 2)
     empty = linear.copy()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Members = Sequence[NDArray[np.signedinteger[Any]]]
     """Rows of the cells of each clone."""
 
+_SCORED = ("predicted", "neighbours", "all_cells")
+"""A prediction, and the two that it must beat."""
+
 
 def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str = "X_clone") -> pd.DataFrame:
     """How near predicted fates of cells come to the observed ones of their clone mates, beside the nearest neighbours.
@@ -48,8 +51,9 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
     Returns
     -------
     A row for each interval: from_time, to_time, clones (how many have cells at both), and mean scores: predicted;
-    neighbours, of cells that are not pushed; all_cells, of the shares among all later cells. Then gained, by how much
-    predicted is below neighbours, and its 95 % interval over clones: gained_low, gained_high.
+    neighbours, of cells that are not pushed; all_cells, of the shares among all later cells. Then by how much predicted
+    is below each of these two, over_neighbours and over_all_cells, with 95 % intervals over clones: names with _low and
+    _high. A prediction that does not beat both is worth nothing.
 
     Raises
     ------
@@ -74,21 +78,24 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
         raise DataError(f"adata: obsm has no '{clone_key}'; it has: {', '.join(adata.obsm.keys()) or 'none'}")
     cells = Grouped.of(model, adata, group_key)
     members = csc_matrix(adata.obsm[clone_key])
+    members.eliminate_zeros()
     of_clone = [members.indices[a:b] for a, b in pairwise(members.indptr.tolist())]
     rows = []
     for begin, end in pairwise(model.units.clock.times.tolist()):
-        scores = np.array([*_scores(model, cells, of_clone, begin, end)]).reshape(-1, 3)
+        scores = np.array([*_scores(model, cells, of_clone, begin, end)])
         if len(scores):
-            rows.append([begin, end, len(scores), *scores.mean(0), *_interval(scores[:, 1] - scores[:, 0])])
+            row: dict[str, float] = {"from_time": begin, "to_time": end, "clones": len(scores)}
+            row |= zip(_SCORED, scores.mean(0).tolist(), strict=True)
+            for number, name in enumerate(_SCORED[1:], 1):
+                row |= _gained(f"over_{name}", scores[:, number] - scores[:, 0])
+            rows.append(row)
     if not rows:
         raise DataError(f"adata: no clone of '{clone_key}' has cells of a '{group_key}' at two neighbouring times")
-    means = ("predicted", "neighbours", "all_cells")
-    gained = ("gained", "gained_low", "gained_high")
-    return pd.DataFrame(rows, columns=["from_time", "to_time", "clones", *means, *gained])
+    return pd.DataFrame(rows)
 
 
 def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, end: float) -> Iterator[list[float]]:
-    """For each clone that was seen at both times, the scores of what is predicted and of the two baselines."""
+    """For each clone that was seen at both times, scores by the order of :data:`_SCORED`."""
     here, later = cells.at(begin), cells.fates(end)
     future = model.predict(cells.x[here], begin, end)
     weights = np.ones(len(here)) if future.weights is None else future.weights
@@ -109,8 +116,8 @@ def _brier(guess: Floats, later: Fates, mates: NDArray[np.bool_]) -> float:
     return float(np.square(guess - later.groups[mates].mean(0)).sum())
 
 
-def _interval(gained: Floats) -> tuple[float, float, float]:
+def _gained(name: str, gained: Floats) -> dict[str, float]:
     """Mean over clones, and its 95 % interval by Student's law; NaN for one clone."""
     mean, count = float(gained.mean()), len(gained)
     half = student(count, 0.95) * float(gained.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return mean, mean - half, mean + half
+    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}

@@ -68,7 +68,7 @@ def standard_error(found: Floats, folds: float) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> standard_error(np.array([1.0, 2.0, 3.0]), 4.0)
+    >>> float(standard_error(np.array([1.0, 2.0, 3.0]), 4.0))
     1.5
     """
     return (folds - 1) / folds**0.5 * np.std(found, axis=0, ddof=1)

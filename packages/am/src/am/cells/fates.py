@@ -123,8 +123,7 @@ def growth(adata: AnnData, group_key: str) -> pd.DataFrame:
     table = adata.obs[[group_key, time_key, "am_growth"]].set_axis(["group", "time", "growth"], axis=1)
     table["error"] = adata.obs.get("am_growth_error", math.nan)
     found = table.groupby(["group", "time"], observed=True)
-    means = found.mean()
-    return means.assign(cells=found.size()).reset_index()
+    return found.mean().assign(cells=found["growth"].count()).reset_index()
 
 
 @dataclass(frozen=True, eq=False)

@@ -431,11 +431,11 @@ def fit(
         name, learned = choice.setup.method, population.learner
         joining, cost = population.path.coupling, choice.setup.path.get("relaxation")
     jackknife = Jackknife(population)
-    parts: list[tuple[Population, Dynamics]] = []
+    parts: list[tuple[TrainedMethod[Any], Units, Dynamics]] = []  # without their cells
 
     def watch(part: Population, dynamics: Dynamics) -> None:
         jackknife.add(part, dynamics)
-        parts.append((part, dynamics))
+        parts.append((part.learner, part.units, dynamics))
 
     with checkpoints(state) as folder:
         found = measured(
@@ -473,7 +473,8 @@ def fit(
     model = CellModel(about, learned, population.units, dynamics, words, found, [note for note in notes if note])
     if parts:
         lacking = [
-            replace(model, learner=p.learner, units=p.units, dynamics=d, intervals=(), notes=()) for p, d in parts
+            replace(model, learner=method, units=units, dynamics=of_part, intervals=(), notes=())
+            for method, units, of_part in parts
         ]
         model = replace(model, parts=lacking, folds=jackknife.folds)
     if not isinstance(source, Path):

@@ -12,6 +12,7 @@ import numpy as np
 from am.cells.errors import LEAST, standard_error
 from am.cells.fates import Grouped, weighted
 from am.cells.genes import PCS, gene_shift
+from am.config import ConfigError
 from am.io.snapshots import DataError
 from am.report.estimates import student
 
@@ -76,9 +77,9 @@ def perturb(
     Raises
     ------
     DataError
-        No such cell is there, or the shift is not of d components.
+        No such cell is there, ``cells`` are no (n,) truth values, or the shift is not of d components.
     ConfigError
-        There is no such time or gene.
+        There is no such time or gene, or ``to_time`` is no later.
 
     Examples
     --------
@@ -98,9 +99,12 @@ def perturb(
     delta = gene_shift(adata, shift, d, loadings) if isinstance(shift, Mapping) else np.asarray(shift, np.float64)
     if delta.shape != (d,) or not np.isfinite(delta).all():
         raise DataError(f"the shift has the shape {delta.shape}; {d} finite components are needed")
-    chosen = known.time == begin
-    if cells is not None:
-        chosen = chosen & np.asarray(cells, bool)
+    if not begin < end:
+        raise ConfigError(f"cells are pushed forward, and {end:g} is no later than {begin:g}")
+    mask = np.ones(len(known.x), bool) if cells is None else np.asarray(cells)
+    if mask.dtype != bool or mask.shape != known.time.shape:
+        raise DataError(f"cells are chosen by {len(known.x)} times yes or no; got {mask.dtype} of shape {mask.shape}")
+    chosen = mask & (known.time == begin)
     if not chosen.any():
         raise DataError(f"no cell of time {begin:g} was chosen to be shifted")
     later, x = known.fates(end), known.x[chosen]
