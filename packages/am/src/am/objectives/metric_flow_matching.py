@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -95,7 +97,8 @@ class BentLines(ScaledNetwork):
             return torch.lerp(start, end, u) + u * (1 - u) * self.spread * bend
 
         u = u[:, None]
-        x, velocity = torch.func.jvp(place, (u,), (torch.ones_like(u),))
+        moving: Any = torch.func.jvp(place, (u,), (torch.ones_like(u),))  # a pair, for which it has no type
+        x, velocity = moving
         return x, velocity
 
 
