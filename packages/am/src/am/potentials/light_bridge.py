@@ -79,9 +79,8 @@ class LightBridge(ScaledNetwork, Potential):
         z, r, stretch = self.scaled(x)[:, None], self.mean[k], self.log_stretch[k].exp()
         widening = 1 - u + u * stretch
         exponent = ((stretch - 1) * z.square() + 2 * z * r - u * r.square()) / (epsilon * widening)
-        return self.log_weight[k] + (exponent - widening.log()).sum(-1) / 2, ((stretch - 1) * z + r) / (
-            widening * length
-        )
+        log_terms = self.log_weight[k] + (exponent - widening.log()).sum(-1) / 2
+        return log_terms, ((stretch - 1) * z + r) / (widening * length)
 
     def _interval(self, time: Tensor) -> Tensor:
         knots = self.knots[1:-1].to(time)  # as times are rounded
