@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from am import plugins
 from am.config import parse
 from am.marginals.snapshots import SnapshotPath
 from am.objectives.flow_matching import ConditionalPaths, flow_matching, score_and_flow_matching
+from am.objectives.metric_flow_matching import BentLines, LandMetric
 from am.objectives.path import PathSample
-from am.potentials.settings import VelocitySettings
+from am.potentials.settings import InterpolantSettings, VelocitySettings
 from am.potentials.velocity import BridgeNetwork
 from am.randomness import generator
 from am.training.stream import Stream
@@ -168,3 +169,32 @@ def test_processes_share_what_one_would_draw(name: str) -> None:
     shares = loss(0, 2), loss(1, 2)
     assert not math.isclose(float(shares[0]), float(shares[1]))
     torch.testing.assert_close((shares[0] + shares[1]) / 2, loss(0, 1))
+
+
+# -- metric flow matching ---------------------------------------------------------------------------------
+
+
+def test_bent_lines_move_as_they_say_from_end_to_end() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        lines = BentLines(2, 3, InterpolantSettings(width=8, depth=2, time_features=3)).double()
+        for parameter in lines.network.last.parameters():
+            torch.nn.init.normal_(parameter)
+    start, end = (torch.randn(50, 2, generator=generator("ends", i)).double() + 5 * i for i in range(2))
+    lines.fit_scale(torch.cat([start, end]))
+    interval, u, step = torch.arange(50) % 3, torch.linspace(0.1, 0.9, 50).double(), 1e-6
+    (before, _), (x, velocity), (after, _) = (lines(start, end, interval, u + s) for s in (-step, 0, step))
+    torch.testing.assert_close(velocity, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
+    assert float((x - torch.lerp(start, end, u[:, None])).detach().norm(dim=-1).mean()) > 0.1  # they are bent
+    torch.testing.assert_close(lines(start, end, interval, 0 * u)[0], start)
+    torch.testing.assert_close(lines(start, end, interval, 0 * u + 1)[0], end)
+
+
+def test_the_metric_is_that_of_land_cell_by_cell() -> None:
+    cells, x = (3 * torch.randn(n, 2, generator=generator("land", n)).double() for n in (30, 7))
+    metric = LandMetric(cells, 0.5, 0.01).double()
+    z, seen = metric.scaled(x), metric.scaled(cells)
+    for i, j in product(range(7), range(2)):
+        scatter = sum(float((c[j] - z[i, j]) ** 2 * torch.exp(-(c - z[i]).square().sum() / (2 * 0.5**2))) for c in seen)
+        assert float(metric(x)[i, j]) == pytest.approx(0.01 / (scatter + 0.01))
+    assert float(metric(x).min()) < 0.1 * float(metric(x + 100).min())  # cheap where cells are

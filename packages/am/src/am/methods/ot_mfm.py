@@ -28,8 +28,7 @@ class Settings(TrainedSettings):
 
     network: VelocitySettings = VelocitySettings()
     interpolant: InterpolantSettings = Field(
-        default=InterpolantSettings(width=64, depth=3),
-        description="what bends curves; it sees the share that has passed",
+        default=InterpolantSettings(width=64, depth=3), description="what bends curves"
     )
     kernel: PositiveFloat = Field(
         default=0.125, description="width of the kernel of the metric, in spreads of the data"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from am.marginals.snapshots import SnapshotPath
 from am.objectives.path import PathSample
-from am.potentials.mlp import MLP
+from am.potentials.mlp import MLP, silu_with_slope
 from am.potentials.scale import ScaledNetwork
 from am.potentials.settings import InterpolantSettings, VelocitySettings
 from am.potentials.velocity import VelocityNetwork
@@ -76,27 +79,40 @@ class LandMetric(ScaledNetwork):
 class BentLines(ScaledNetwork):
     r"""Curves x_u = (1 - u) x_0 + u x_1 + u (1 - u) L f(u, x_0, x_1), which end where they should whatever f is.
 
-    f is an MLP, zero before training. It sees u, which interval it is, and both ends in spreads L of the data.
+    f is an MLP, zero before training. It sees cosines of u, which interval it is, and both ends in spreads L of the
+    data.
     """
+
+    frequencies: Tensor
 
     def __init__(self, dimension: int, intervals: int, settings: InterpolantSettings) -> None:
         super().__init__(dimension)
         self.intervals = intervals
-        self.network = MLP(1 + intervals + 2 * dimension, dimension, settings.width, settings.depth)
+        inputs = settings.time_features + intervals + 2 * dimension
+        self.network = MLP(inputs, dimension, settings.width, settings.depth)
         nn.init.zeros_(self.network.last.weight)
         nn.init.zeros_(self.network.last.bias)
+        frequencies = math.pi * torch.arange(1, settings.time_features + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, start: Tensor, end: Tensor, interval: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Places and velocities per unit of u: (n, d), (n, d), (n,), (n,) -> (n, d), (n, d)."""
-        ends = [one_hot(interval, self.intervals).to(u), self.scaled(start), self.scaled(end)]
-
-        def place(u: Tensor) -> Tensor:
-            bend = self.network(torch.cat([u, *ends], -1))
-            return torch.lerp(start, end, u) + u * (1 - u) * self.spread * bend
-
         u = u[:, None]
-        x, velocity = torch.func.jvp(place, (u,), (torch.ones_like(u),))
-        return x, velocity
+        angles = u * self.frequencies
+        ends = [one_hot(interval, self.intervals).to(u), self.scaled(start), self.scaled(end)]
+        inputs = torch.cat([torch.cos(angles), *ends], -1)
+        slopes = nn.functional.pad(-self.frequencies * torch.sin(angles), (0, inputs.shape[1] - angles.shape[1]))
+        bend, turn = _with_tangent(self.network, inputs, slopes)
+        x = torch.lerp(start, end, u) + u * (1 - u) * self.spread * bend
+        return x, end - start + self.spread * ((1 - 2 * u) * bend + u * (1 - u) * turn)
+
+
+def _with_tangent(network: MLP, inputs: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs, and how they change where the inputs change by ``tangent``: (n, in), (n, in) -> (n, out), (n, out)."""
+    for layer in network.hidden:
+        inputs, slope = silu_with_slope(layer(inputs))
+        tangent = slope * (tangent @ cast(nn.Linear, layer).weight.T)
+    return network.last(inputs), tangent @ network.last.weight.T
 
 
 class MetricFlow(nn.Module):

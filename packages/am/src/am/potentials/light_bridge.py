@@ -70,7 +70,7 @@ class LightBridge(ScaledNetwork, Potential):
         return self.spread * torch.einsum("nk,nki->ni", log_terms.softmax(-1), slopes)
 
     def log_terms(self, time: Tensor, x: Tensor, interval: int | None = None) -> tuple[Tensor, Tensor]:
-        """Logarithms of the K terms of the sum, (n, K), and L / sigma^2 times their gradients in units of 1 / t."""
+        """Logarithms of the K terms of the sum, (n, K), and sigma^2 / L times their gradients, (n, K, d)."""
         k = self._interval(time) if interval is None else torch.full_like(time, interval, dtype=torch.long)
         knots = self.knots.to(time)
         length = (knots[k + 1] - knots[k])[:, None, None]
@@ -79,10 +79,9 @@ class LightBridge(ScaledNetwork, Potential):
         z, r, stretch = self.scaled(x)[:, None], self.mean[k], self.log_stretch[k].exp()
         widening = 1 - u + u * stretch
         exponent = ((stretch - 1) * z.square() + 2 * z * r - u * r.square()) / (epsilon * widening)
-        return self.log_weight[k] + (exponent - widening.log()).sum(-1) / 2, ((stretch - 1) * z + r) / (
-            widening * length
-        )
+        log_terms = self.log_weight[k] + (exponent - widening.log()).sum(-1) / 2
+        return log_terms, ((stretch - 1) * z + r) / (widening * length)
 
     def _interval(self, time: Tensor) -> Tensor:
-        inner = self.knots[1:-1].to(time.device)
-        return torch.searchsorted(inner, time.detach().double(), right=True)
+        knots = self.knots[1:-1].to(time)  # as times are rounded
+        return torch.searchsorted(knots, time.detach().contiguous(), right=True)

@@ -23,6 +23,7 @@ _CONTEXT = {
     "conformsTo": "dct:conformsTo",
 }
 _TYPES = {
+    ".csv": "text/csv",
     ".gz": "application/gzip",
     ".h5ad": "application/x-hdf5",
     ".npy": "application/octet-stream",
