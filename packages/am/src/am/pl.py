@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from am.cells.page import draw
 from am.config import ConfigError, nearest
 from am.extras import require
 
@@ -53,6 +52,8 @@ def quality(adata: AnnData, ax: Axes | None = None) -> Axes:
     """
     table, told = _told(adata)["quality"], _told(adata)
     ax = _axes(ax)
+    from am.cells.page import draw  # _axes has said which extra is missing
+
     draw(table, str(told["time_key"]), str(told["basis"]), ax)
     return ax
 
