@@ -22,6 +22,7 @@ for batch in PLAN.batches(own=True):
         conda:
             "../../environment.yml"
         threads: 1
+        priority: 2
         params:
             run=RUN_SETTINGS,
             settings=lambda w: run(w).sampling_digest,

@@ -14,6 +14,7 @@ rule train_method:
     conda:
         "../../environment.yml"
     threads: 1
+    priority: 1  # before figures and tables, and what samples for minutes first: else it runs alone at the end
     resources:
         gpu=1,
     params:
