@@ -19,10 +19,10 @@ for batch in PLAN.batches(own=True):
             f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
+        priority: 2
         conda:
             "../../environment.yml"
         threads: 1
-        priority: 2
         params:
             run=RUN_SETTINGS,
             settings=lambda w: run(w).sampling_digest,
