@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     content = np.random.default_rng(0).integers(0, 256, (IMAGES, 3073), dtype=np.uint8).tobytes()
     (folder / "data_batch_3.bin").write_bytes(content)
+    monkeypatch.setenv("AM_DATA", "")  # which the script sets, and later tests must not see
     monkeypatch.setitem(MD5, "data_batch_3.bin", hashlib.md5(content, usedforsecurity=False).hexdigest())
     return folder
 

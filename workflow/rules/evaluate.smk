@@ -19,6 +19,7 @@ for batch in PLAN.batches(own=True):
             f"{OUT}/logs/sample_method/{{experiment}}/{{run}}/seed{batch.name}.tsv"
         wildcard_constraints:
             run=batch.runs,
+        priority: 2
         conda:
             "../../environment.yml"
         threads: 1

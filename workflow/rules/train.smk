@@ -11,6 +11,7 @@ rule train_method:
         f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.log",
     benchmark:
         f"{OUT}/logs/train_method/{{experiment}}/{{run}}/seed{{seed}}.tsv"
+    priority: 1  # before figures and tables, and what samples for minutes first: else it runs alone at the end
     conda:
         "../../environment.yml"
     threads: 1

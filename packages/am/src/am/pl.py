@@ -52,7 +52,7 @@ def quality(adata: AnnData, ax: Axes | None = None) -> Axes:
     """
     table, told = _told(adata)["quality"], _told(adata)
     ax = _axes(ax)
-    from am.cells.page import draw  # which needs what _axes asks for
+    from am.cells.page import draw  # _axes has said which extra is missing
 
     draw(table, str(told["time_key"]), str(told["basis"]), ax)
     return ax

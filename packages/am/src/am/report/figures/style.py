@@ -43,7 +43,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _GREYS = ("0.25", "0.5", "0.65")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_SALT = 1298
+_SALT = 274718
 """Found by search: methods that are seen together differ in colour, up to six, and beyond in colour or marker."""
 FLOOR: dict[str, Any] = {"color": "0.82", "linewidth": 0, "zorder": 0.5}
 """Of the band of the floor."""
