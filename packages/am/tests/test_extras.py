@@ -87,13 +87,15 @@ LACKING = {
     "is not installed: pip install 'action-matching[images]'",
     "plugins.load('am.datasets', 'natural_patches').DATASET(None).sources()": "the data set 'natural_patches' needs "
     "scikit-image, which is not installed: pip install 'action-matching[images]'",
+    "am.pl.quality(types.SimpleNamespace(uns={'am': {'quality': None}}))": "am.pl needs matplotlib, pandas, pillow, "
+    "rich, rocrate, seaborn, which are not installed: pip install 'action-matching[report]'",
     "am.Model('am', potential={'kind': 'unet'}).fit(images)": "a U-Net needs torchcfm, which is not "
     "installed: pip install 'action-matching[images]'",
 }
 """What needs an extra, and what it says without."""
 
 TELL = """
-import json
+import json, types
 from am import plugins
 assert {{"icfm", "nlsb", "otcfm", "sbcfm"}} <= set(am.method_names())
 class images:

@@ -127,6 +127,11 @@ def test_growth_by_group_is_the_mean_of_its_cells(cells: AnnData) -> None:
 
 def test_a_column_that_is_missing_is_one_sentence(cells: AnnData) -> None:
     model = am.fit(cells, "day", held_out=0)
+    for lost, said in (("day", "obs has no column 'day'; it has: type"), ("X_pca", "obsm has no 'X_pca'; it has")):
+        other = cells.copy()
+        del (other.obs if lost == "day" else other.obsm)[lost]
+        with pytest.raises(DataError, match=said):
+            am.transitions(model, other, "type")
     with pytest.raises(DataError, match="obs has no column 'kind'; it has: day, type"):
         am.transitions(model, cells, "kind")
     some = cells.copy()

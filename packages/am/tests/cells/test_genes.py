@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, concat
 from scipy import sparse, stats
 from scipy.linalg import expm
 
@@ -69,6 +70,36 @@ def test_the_layer_is_the_table_of_all_genes_whatever_the_chunks(
     assert found is not None
     np.testing.assert_allclose(copy.layers["am_velocity"], found.to_numpy(), rtol=1e-5, atol=1e-6)
     assert np.isnan(copy.layers["am_velocity"][:, 5]).all()
+
+
+def test_one_gene_needs_no_list(cells: AnnData) -> None:
+    pd.testing.assert_frame_equal(gene_velocity(cells, "gene3"), gene_velocity(cells, ["gene3"]))
+
+
+def test_cells_that_were_not_fitted_do_not_count_among_drivers(cells: AnnData) -> None:
+    """As `am fit --where` leaves them, without numbers."""
+    more = concat([cells, cells], merge="same", uns_merge="same")
+    more.obs_names_make_unique()
+    more.obsm["X_am_velocity"][len(cells) :] = np.nan
+    more.obsm["X_pca"][len(cells) :] *= 100
+    pd.testing.assert_frame_equal(drivers(more), drivers(cells))
+    with pytest.raises(DataError, match="no cell of it was fitted"):
+        drivers(more[len(cells) :])
+
+
+def test_of_many_genes_an_error_shows_few(cells: AnnData) -> None:
+    many = AnnData(np.zeros((len(cells), 2000), np.float32), obs=cells.obs, obsm=dict(cells.obsm), uns=cells.uns)
+    many.var_names = [f"ENSG{i:011}" for i in range(2000)]
+    many.varm["PCs"] = np.ones((2000, 5))
+    with pytest.raises(ConfigError, match="there is no gene 'GATA1'; genes are called as ENSG") as error:
+        gene_velocity(many, ["GATA1"])
+    assert len(str(error.value)) < 150
+    many.var_names = ["Gata1", *many.var_names[1:]]  # as the gene is called in mice
+    with pytest.raises(ConfigError, match=r"there is no gene 'GATA1'; did you mean 'Gata1'\?"):
+        gene_velocity(many, ["GATA1"])
+    many.var_names = [f"g{i // 2}" for i in range(2000)]
+    with pytest.raises(DataError, match=r"several genes are called 'g0'; adata.var_names_make_unique\(\)"):
+        gene_velocity(many, ["g7"])
 
 
 def test_a_mistake_is_one_sentence(cells: AnnData) -> None:
@@ -151,6 +182,9 @@ def test_a_wrong_shift_is_one_sentence(linear: AnnData, field: am.CellModel) -> 
         perturb(field, linear, [1, 2], "side", 0, 2, cells=[3, 4, 5])
     with pytest.raises(ConfigError, match="cells are pushed forward, and 0 is no later than 2"):
         perturb(field, linear, [1, 2], "side", 2, 0)
+    for words in ("GATA1", ["GATA1", "SPI1"]):
+        with pytest.raises(DataError, match=r"the shift is no 2 numbers; of genes say by how much, as {'GATA1': 1.0}"):
+            perturb(field, linear, words, "side", 0, 2)
     with pytest.raises(ConfigError, match="there is no gene 'GATA1'"):
         perturb(field, linear, {"GATA1": 1.0}, "side", 0, 2)
     empty = linear.copy()

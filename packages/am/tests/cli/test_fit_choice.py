@@ -92,6 +92,20 @@ def test_groups_are_fitted_as_each_would_be_alone(fit: Any, tmp_path: Path) -> N
     assert (quality["pushed"] < quality["no_dynamics"]).all()
 
 
+def test_the_page_of_groups_opens_with_the_gravest_verdict(fit: Any, tmp_path: Path) -> None:
+    """Cells of ko stand still; those of wt move, and a network of two steps does not know it."""
+    table = conditions()
+    still = (table.obs["condition"] == "ko").to_numpy()
+    table.obsm["X_pca"][still, 0] -= SPEED["ko"] * table.obs["day"].to_numpy()[still]
+    table.write_h5ad(tmp_path / "my.h5ad")
+    assert fit("--group-key", "condition", iterations=2).code == 0
+    quality = pd.read_csv(tmp_path / "out" / "quality.csv").groupby("group")["verdict"].unique()
+    assert quality["ko"].tolist() == ["still"]
+    assert not {"still", "noise"} & {*quality["wt"]}
+    page = (tmp_path / "out" / "quality.html").read_text()
+    assert page.index("<strong>wt: from day") < page.index("<p>ko: from day")
+
+
 def test_groups_share_the_unit_of_time_and_its_start(fit: Any, tmp_path: Path) -> None:
     """One group is told in hours and the other in days: velocities in the copy are all per hour, from the same hour."""
     table = conditions()

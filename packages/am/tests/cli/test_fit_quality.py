@@ -98,6 +98,19 @@ def test_the_page_opens_with_the_verdict_and_shows_what_strangers_wrote_as_text(
     assert not re.search(r"<(b|i)>|(src|href)=\"(?!data:)", page)
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+def test_the_page_explains_the_columns_that_it_has(weighed: bool) -> None:
+    """Whatever the settings of a method that weighs cells are called."""
+    one = Interval(2, 4, 0.3, 0.5, 0.1, 30, Weights(2, 4, 30, 6.0) if weighed else None)
+    about = {"settings": {"delta": 1.0}, "time_key": "day", "basis": "X_pca", "masses": "equal"}
+    page = quality_page({None: [one]}, about, verdicts([one], "day"))
+    assert ("What growth means here" in page) == weighed
+    assert ("<strong>Effective sample size</strong>" in page) == weighed
+    assert "<strong>Pushed forward</strong>" in page
+    for word in ("Nearer by", "Outside", "Control: transport", "Brackets"):  # of cells that were held out
+        assert word not in page
+
+
 def test_weights_count() -> None:
     """Half of the cells are where the next snapshot is, and carry all weight."""
     x = torch.cat([normal(50, 2, 0), normal(50, 2, 1, shift=9.0)])
@@ -276,6 +289,12 @@ def test_forms_of_one_method_start_from_the_same_settings(tmp_path: Path, form: 
     uam, eam = (read_inputs(tmp_path / "my.h5ad", "day", "pca", f"{name}{form}") for name in ("uam", "eam"))
     assert (uam.about()["settings"]["growth"], uam.coupling) == (0.05, "unbalanced")
     assert (eam.about()["settings"]["sigma"], eam.coupling) == (0.1, "optimal")
+
+
+def test_growth_costs_the_same_whichever_method_weighs_cells(tmp_path: Path) -> None:
+    growing().write_h5ad(tmp_path / "my.h5ad")
+    uam, wfr = (read_inputs(tmp_path / "my.h5ad", "day", "pca", name).about()["settings"] for name in ("uam", "wfr_fm"))
+    assert 1 / wfr["delta"] ** 2 == pytest.approx(uam["growth"], rel=0.02)
 
 
 def test_coupling_and_relaxation_are_reached(fit: Any, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
     A row for each interval: from_time, to_time, clones (how many have cells at both), and mean scores: predicted;
     neighbours, of cells that are not pushed; all_cells, of the shares among all later cells. Then by how much predicted
     is below each of these two, over_neighbours and over_all_cells, with 95 % intervals over clones: names with _low and
-    _high. A prediction that does not beat both is worth nothing.
+    _high. A prediction that does not beat both is worth nothing. Intervals hold the sampling error
+    of the clones, not that of the fit.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, e
     weights = np.ones(len(here)) if future.weights is None else future.weights
     for members in of_clone:
         early, mates = np.isin(here, members), np.isin(later.rows, members)
-        if not early.any() or not mates.any() or mates.all():
+        if not weights[early].sum() > 0 or not mates.any() or mates.all():
             continue
         without = later.rows[mates]
         guesses = (

@@ -33,7 +33,7 @@ def transitions(model: CellModel, adata: AnnData, group_key: str) -> pd.DataFram
 
     Cells of a time are pushed to the next one. There each counts for the groups of the 15 cells that are nearest in the
     basis of the fit, with its weight where the method weighs cells. Intervals at 95 % are Wilson's, of as many cells as
-    the weights are worth; they hold the luck of the cells, not that of the fit.
+    the weights are worth; they hold the sampling error of the cells, not that of the fit.
 
     Parameters
     ----------
@@ -143,11 +143,14 @@ class Grouped:
 
     @classmethod
     def of(cls, model: CellModel, adata: AnnData, key: str) -> Grouped:
-        """Raises DataError where there is no such column."""
-        groups = _column(adata, key)
+        """Raises DataError where there is no such column, or not what the fit was to."""
+        groups, times, basis = _column(adata, key), _column(adata, model.about["time_key"]), model.about["basis"]
+        if basis not in adata.obsm:
+            has = ", ".join(adata.obsm.keys()) or "none"
+            raise DataError(f"adata: obsm has no '{basis}'; it has: {has}")
         known = groups.notna().to_numpy()
-        x = np.asarray(adata.obsm[model.about["basis"]], np.float64)[:, : len(model.units.centre)]
-        time = np.array([model.number(time) for time in adata.obs[model.about["time_key"]]])
+        x = np.asarray(adata.obsm[basis], np.float64)[:, : len(model.units.centre)]
+        time = np.array([model.number(time) for time in times])
         return cls(x, time, groups.astype(str).to_numpy(), known, sorted(map(str, groups[known].unique())), key)
 
     def at(self, time: float) -> Rows:

@@ -7,11 +7,12 @@ known of it, and its numbers are NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from am.config import ConfigError, nearest
+from am.config import ConfigError
 from am.io.snapshots import DataError
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ PCS = "PCs"
 """Where scanpy leaves loadings."""
 CHUNK = 10_000
 """Cells of which a layer is computed at once."""
+_SHOWN = 5
+"""Names of genes that an error shows, of tens of thousands."""
 
 
 def gene_velocity(
-    adata: AnnData, genes: Sequence[str] | None = None, *, layer: str | None = None, loadings: str = PCS
+    adata: AnnData, genes: Sequence[str] | str | None = None, *, layer: str | None = None, loadings: str = PCS
 ) -> pd.DataFrame | None:
     r"""Velocity of genes, v L': that of the components, through the loadings that the components were made with.
 
@@ -41,7 +44,7 @@ def gene_velocity(
     adata
         What :func:`am.fit` wrote into.
     genes
-        Names of which a table is returned.
+        Names of which a table is returned; one name alone will do.
     layer
         Name of a layer that the velocity of all genes is written into: a number for each cell and gene, in single
         precision.
@@ -57,7 +60,7 @@ def gene_velocity(
     ConfigError
         Neither genes nor a layer are asked for; there is no fit in ``adata``; or there is no such gene.
     DataError
-        There are no such loadings, or of fewer components than the fit has.
+        There are no such loadings, or of fewer components than the fit has; or names of genes are not unique.
 
     Examples
     --------
@@ -73,6 +76,7 @@ def gene_velocity(
 
     if genes is None and layer is None:
         raise ConfigError("name the genes that you want, or a layer for all of them")
+    genes = [genes] if isinstance(genes, str) else genes
     velocity = _velocity(adata)
     known = _loadings(adata, velocity.shape[1], loadings)
     if layer is not None:
@@ -97,7 +101,7 @@ def drivers(adata: AnnData, *, loadings: str = PCS) -> pd.DataFrame:
     Parameters
     ----------
     adata, loadings
-        As of :func:`gene_velocity`; a part of the cells tells of these.
+        As of :func:`gene_velocity`; a part of the cells tells of these. Cells that were not fitted count for nothing.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def drivers(adata: AnnData, *, loadings: str = PCS) -> pd.DataFrame:
     Raises
     ------
     ConfigError, DataError
-        As of :func:`gene_velocity`.
+        As of :func:`gene_velocity`; or no cell was fitted.
 
     Examples
     --------
@@ -125,8 +129,11 @@ def drivers(adata: AnnData, *, loadings: str = PCS) -> pd.DataFrame:
     velocity = _velocity(adata)
     told, d = adata.uns["am"], velocity.shape[1]
     known = _loadings(adata, d, loadings)
-    x = np.asarray(adata.obsm[told["basis"]], np.float64)[:, :d]
-    time = pd.factorize(adata.obs[told["time_key"]])[0]
+    fitted = np.isfinite(velocity).all(1)  # am fit --where leaves the others without numbers
+    if not fitted.any():
+        raise DataError("adata: no cell of it was fitted: their velocities are not numbers")
+    velocity, x = velocity[fitted], np.asarray(adata.obsm[told["basis"]], np.float64)[fitted, :d]
+    time = pd.factorize(adata.obs[told["time_key"]][fitted])[0]
     means = np.stack([np.bincount(time, column) for column in x.T], 1) / np.bincount(time)[:, None]
     within = x - means[time]
 
@@ -170,8 +177,14 @@ def _loadings(adata: AnnData, d: int, key: str) -> Floats:
 
 
 def _numbers(adata: AnnData, genes: Sequence[str]) -> NDArray[np.intp]:
-    found = adata.var_names.get_indexer(list(genes))
+    names = adata.var_names
+    if not names.is_unique:
+        again = names[names.duplicated()][0]
+        raise DataError(f"adata: several genes are called '{again}'; adata.var_names_make_unique() makes names unique")
+    found = names.get_indexer(list(genes))
     if (found < 0).any():
         name = next(name for name, number in zip(genes, found, strict=True) if number < 0)
-        raise ConfigError(f"adata: there is no gene '{name}'; {nearest(name, adata.var_names)}")
+        close = names[names.str.lower() == str(name).lower()].tolist() or get_close_matches(str(name), names, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"genes are called as {', '.join(names[:_SHOWN])}"
+        raise ConfigError(f"adata: there is no gene '{name}'; {hint}")
     return found

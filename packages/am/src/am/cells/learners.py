@@ -25,6 +25,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "uam_closed": {"growth": 0.05},
     "eam": {"sigma": 0.1},
     "eam_closed": {"sigma": 0.1},
+    "wfr_fm": {"delta": 4.5},  # 1 / delta^2 is the growth of uam
 }
 """Settings of methods that suit cells in units of their spread and of learning time, which the library's do not."""
 _OWN_COUPLING: dict[str, Coupling] = {"uam": "unbalanced", "uam_closed": "unbalanced"}
@@ -75,6 +76,20 @@ def plain_masses(masses: Masses) -> Masses:
     if masses not in ("equal", "counts"):
         raise ConfigError(f"masses is '{masses}'; give 'equal', 'counts', or a number for each time")
     return masses
+
+
+def moves_more(settings: Mapping[str, Any], where: str) -> str:
+    """What makes weights more even, for a sentence, by the settings of a method that weighs cells.
+
+    Examples
+    --------
+    >>> moves_more({"delta": 4.5}, "in --settings")
+    "a larger 'delta' in --settings moves more"
+    """
+    for name, change in (("growth", "smaller"), ("delta", "larger")):
+        if name in settings:
+            return f"a {change} '{name}' {where} moves more"
+    return "another method may move more"
 
 
 def check_share(held_out: float) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from am.cells.errors import Jackknife, unclear
-from am.cells.learners import AUTO, check_share, is_chosen, joined, learner, named, plain_masses
+from am.cells.learners import AUTO, check_share, is_chosen, joined, learner, moves_more, named, plain_masses
 from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
 from am.config import ConfigError, nearest, read_yaml, write_yaml
@@ -465,7 +465,7 @@ def fit(
         **told_of(choice),
     }
     about = {word: value for word, value in about.items() if value is not None}
-    notes = [too_few(told.weights, "a smaller 'growth' among the settings moves more", time_key)]
+    notes = [too_few(told.weights, moves_more(about["settings"], "among the settings"), time_key)]
     notes.append(unclear(told.obsm))
     if choosing is not None and choice is None:
         notes.append(NOT_CHOSEN)

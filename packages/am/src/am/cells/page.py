@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 
 _WIDTH, _ROW = 4.5, 0.3
 """Of the figure, and of an interval in it, in inches: labels are still read on a telephone."""
-_COLUMNS = """<ul>
-<li><strong>Pushed forward</strong>: how near the fit brings cells to the later ones. It must beat <strong>no
-dynamics</strong>, cells that stay where they are.</li>
-<li><strong>Nearer by</strong>: the difference of these two. Where its interval holds zero, nothing is shown.</li>
+_COLUMNS = """<li><strong>Pushed forward</strong>: how near the fit brings cells to the later ones. It must beat
+<strong>no dynamics</strong>, cells that stay where they are.</li>
 <li><strong>Noise floor</strong>: below it lie 95 % of the distances of two samples of the later cells. With so many
 cells, nothing nearer can be shown.</li>
+"""
+_OF_HELD_OUT = """<li><strong>Nearer by</strong>: no dynamics less pushed forward. Where its interval holds zero,
+nothing is shown.</li>
 <li><strong>Control: transport</strong>: training cells of the later time that optimal transport picks. It looks the
 answer up and predicts nothing.</li>
 <li><strong>Outside</strong>: the share of pushed cells that are farther from the training cells than 99 % of the
 observed ones.</li>
-</ul>
+"""
+_OF_WEIGHTS = """<li><strong>Effective sample size</strong>: as many cells of equal weight would tell as much as the
+pushed cells do with their weights. Below a tenth of the cells, do not interpret the weights.</li>
 """
 
 
@@ -50,11 +53,15 @@ def quality_page(
     sentences
         On what to believe, the gravest first: they open the page.
     """
-    first, *rest = (text(f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences)
+    groups = tuple(f"{name}: " for name in found if name is not None)  # whose names stay as they are
+    first, *rest = (
+        text(f"{sentence if sentence.startswith(groups) else sentence[:1].upper() + sentence[1:]}.")
+        for sentence in sentences
+    )
     lead = f"<p><strong>{first}</strong></p>" + "".join(f"\n<p>{sentence}</p>" for sentence in rest)
     parts = [section("From each time to the next", "".join(_distances(found, about)))]
     parts.append(section("What was chosen", _choice(about)))
-    if "growth" in about["settings"]:
+    if any(one.weights for part in found.values() for one in part):
         parts.append(section("What growth means here", f"<p>{text(_growth(about))}</p>"))
     settings = text(yaml.safe_dump({name: about[name] for name in about if name != "tried"}, sort_keys=False))
     parts.append(section("Settings", f"<details><summary>all</summary><pre>{settings}</pre></details>"))
@@ -89,14 +96,15 @@ def _distances(found: Mapping[str | None, Sequence[Interval]], about: Mapping[st
     judged = any(one.gained for part in found.values() for one in part)
     cells = "cells that were held out" if judged else "the cells that were trained on, which flatters"
     yield (
-        f"<p>Energy distance to the later cells, in units of <code>{text(about['basis'])}</code>, of {cells}. Brackets "
-        "are 95 % intervals over cells.</p>"
+        f"<p>Energy distance to the later cells, in units of <code>{text(about['basis'])}</code>, of {cells}."
+        f"{' Brackets are 95 % intervals over cells.' if judged else ''}</p>"
     )
     for name, part in found.items():
         title = "" if name is None else f"<h3>{text(name)}</h3>"
         caption = f"Energy distance to the later cells{'; whiskers are 95 % intervals' if judged else ''}."
         yield title + picture(_png(part, about), "image/png", caption) + _table(part, judged)
-    yield _COLUMNS
+    weighed = any(one.weights for part in found.values() for one in part)
+    yield f"<ul>\n{_COLUMNS}{_OF_HELD_OUT * judged}{_OF_WEIGHTS * weighed}</ul>\n"
 
 
 def _png(part: Sequence[Interval], about: Mapping[str, Any]) -> bytes:

@@ -60,7 +60,9 @@ def perturb(
     learned, so look at ``outside`` first.
 
     Intervals are a jackknife over fits that lack a fold of the cells, as of velocities. Each fit pushes both, so that
-    what they share cancels. Intervals are NaN where the fit held out fewer than three folds, or was loaded.
+    what they share cancels. They hold the error of the fit, not the sampling error of the cells that are shifted and
+    counted: where all fits agree they have no width. They are NaN where the fit held out fewer than three folds, or was
+    loaded.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def perturb(
 
     known, d = Grouped.of(model, adata, group_key), len(model.units.centre)
     begin, end = model.number(from_time), model.number(to_time)
-    delta = gene_shift(adata, shift, d, loadings) if isinstance(shift, Mapping) else np.asarray(shift, np.float64)
+    delta = gene_shift(adata, shift, d, loadings) if isinstance(shift, Mapping) else _numbers(shift, d)
     if delta.shape != (d,) or not np.isfinite(delta).all():
         raise DataError(f"the shift has the shape {delta.shape}; {d} finite components are needed")
     if not begin < end:
@@ -124,6 +126,13 @@ def perturb(
     table = pd.DataFrame({"group": known.names, "share": share, "shifted": shifted, "difference": difference})
     table = table.assign(error=error, low=difference - reach * error, high=difference + reach * error)
     return Perturbation(stayed, moved, table, _outside(x + delta, known.x[known.time == begin]))
+
+
+def _numbers(shift: ArrayLike, d: int) -> Floats:
+    try:
+        return np.asarray(shift, np.float64)
+    except ValueError:  # words, such as genes alone, or rows of several lengths
+        raise DataError(f"the shift is no {d} numbers; of genes say by how much, as {{'GATA1': 1.0}}") from None
 
 
 def _outside(x: Floats, cells: Floats) -> float:

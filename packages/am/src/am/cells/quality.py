@@ -42,6 +42,9 @@ LEAST_HELD_OUT = 4
 _OUTSIDE = 0.99
 """Share of held-out cells that are nearer to training cells than what counts as outside the data."""
 
+GRAVEST = ("worse", "unsure", "nearer", "still", "noise")
+"""Verdicts, the gravest first."""
+
 Rows = NDArray[np.int64]
 """Numbers of cells."""
 Push = Callable[[Tensor, float, float], "Prediction"]
@@ -317,6 +320,11 @@ def _reach(without: Tensor) -> float:
     return student(len(without), 0.95) * jackknife_error(pd.Series(without.numpy()))
 
 
+def gravity(found: Sequence[Interval]) -> int:
+    """Place of the gravest verdict in :data:`GRAVEST`."""
+    return min(GRAVEST.index(one.verdict) for one in found)
+
+
 def verdicts(found: Sequence[Interval], time_key: str) -> list[str]:
     """A sentence for each verdict with the intervals that it holds for, the gravest first.
 
@@ -334,10 +342,10 @@ def verdicts(found: Sequence[Interval], time_key: str) -> list[str]:
         "noise": "as near as two samples of the cells are to each other",
     }
     sentences = []
-    for verdict, words in told.items():
+    for verdict in GRAVEST:
         named = [f"{one.begin:g} to {one.end:g}" for one in found if one.verdict == verdict]
         if named:
-            sentences.append(f"from {time_key} {', '.join(named)}: {words}")
+            sentences.append(f"from {time_key} {', '.join(named)}: {told[verdict]}")
     return sentences
 
 

@@ -46,6 +46,7 @@ class MetricFlowMatching(TrainedMethod["MetricFlow"]):
 
     OT-MFM: Kapusniak et al., NeurIPS 2024, with the metric of LAND. Curves and velocity learn at once, each by its own
     loss; they do so one after the other in the paper. Kernel and floor are ours: published settings were not at hand.
+    In tens of dimensions cells lie farther apart than the kernel. Curves are straight there unless it is wider.
     """
 
     settings_type = Settings

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from am.cells.errors import Jackknife, unclear
+from am.cells.learners import moves_more
 from am.cells.page import quality_page
 from am.cells.population import (
     NOT_CHOSEN,
@@ -29,7 +30,7 @@ from am.cells.population import (
     tell,
     told_of,
 )
-from am.cells.quality import Interval, summary, table, too_few, verdicts
+from am.cells.quality import Interval, gravity, summary, table, too_few, verdicts
 from am.config import digest, write_yaml
 from am.dynamics.trajectory import DynamicsError
 from am.io.cell_files import read_columns
@@ -170,7 +171,8 @@ def fit(
         written = [copy]
         with atomic(out / QUALITY) as temporary:
             _frame(quality).to_csv(temporary, index=False)
-        words = [word for run, one in zip(runs, done, strict=True) for word in run.words(one, inputs.time_key)]
+        gravest_first = sorted(zip(runs, done, strict=True), key=lambda pair: gravity(pair[1].quality))
+        words = [word for run, one in gravest_first for word in run.words(one, inputs.time_key)]
         unchosen = [NOT_CHOSEN] if inputs.choosing and not inputs.choice else []
         write_text(quality_page(quality, inputs.about(), [*words, *unchosen]), out / PAGE)
         if inputs.group_key is None:
@@ -344,9 +346,7 @@ class _Run:
     def words(self, done: _Done, time_key: str) -> list[str]:
         """How far to believe it."""
         group = "" if self.part.name is None else f"{self.part.name}: "
-        remedy = (
-            "a smaller 'growth' in --settings moves more" if "growth" in self.about["settings"] else "take few of them"
-        )
+        remedy = moves_more(self.about["settings"], "in --settings")
         doubts = too_few(done.cells.weights, remedy, time_key), unclear(done.cells.obsm)
         return [f"{group}{sentence}" for sentence in (*verdicts(done.quality, time_key), *doubts) if sentence]
 
