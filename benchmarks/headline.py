@@ -6,7 +6,7 @@ The published metric, a mean over ten times of 5,000 particles.
 Its noise floor is that between two samples of the truth.
 Closed forms have more and more waves, and networks train for more and more iterations, each with a schedule of its own.
 Seconds are those of `fit`, on one thread. The published recipe is the kept run, at its own seconds. Writes
-hydrogen_seconds.csv and .png to FOLDER, docs/images when left out.
+hydrogen_seconds.csv and .png to FOLDER, results when left out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ITERATIONS = (125, 250, 500, 1000, 2000)
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/images"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "results"
     seeds = range(int(sys.argv[2]) if len(sys.argv) > 2 else 3)
     torch.set_num_threads(1)
     print(machine := describe())
@@ -83,7 +83,7 @@ def networks() -> list[tuple[int, am.Model]]:
 
 def recipe() -> pd.DataFrame:
     """The published recipe as it was kept, by seed."""
-    kept = read_kept(ROOT / "results/expected/paper" / EXPERIMENT)
+    kept = read_kept(ROOT / "results/expected/paper" / EXPERIMENT)[EXPERIMENT]
     measured = kept.measured([key for key in map(seeded, kept.keys) if key[0] == "am_published"])
     mmd = measured.metrics.query("metric == 'mmd'").groupby("seed")["value"].mean()
     seconds = measured.costs.set_index("seed")["train_seconds"]
