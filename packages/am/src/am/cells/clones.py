@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from am.cells.fates import Fates, Grouped, weighted
+from am.cells.fates import Fates, Grouped, entry, weighted
 from am.io.snapshots import DataError
-from am.report.estimates import student
+from am.report.estimates import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,10 +74,9 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
     import pandas as pd
     from scipy.sparse import csc_matrix
 
-    if clone_key not in adata.obsm:
-        raise DataError(f"adata: obsm has no '{clone_key}'; it has: {', '.join(adata.obsm.keys()) or 'none'}")
+    of_cells = entry(adata, "obsm", clone_key)
     cells = Grouped.of(model, adata, group_key)
-    members = csc_matrix(adata.obsm[clone_key])
+    members = csc_matrix(of_cells)
     members.eliminate_zeros()
     of_clone = [members.indices[a:b] for a, b in pairwise(members.indptr.tolist())]
     rows = []
@@ -88,7 +86,9 @@ def clone_fates(model: CellModel, adata: AnnData, group_key: str, clone_key: str
             row: dict[str, float] = {"from_time": begin, "to_time": end, "clones": len(scores)}
             row |= zip(_SCORED, scores.mean(0).tolist(), strict=True)
             for number, name in enumerate(_SCORED[1:], 1):
-                row |= _gained(f"over_{name}", scores[:, number] - scores[:, 0])
+                gained = estimate(pd.Series(scores[:, number] - scores[:, 0]))
+                over = f"over_{name}"
+                row |= {over: gained["mean"], f"{over}_low": gained["low"], f"{over}_high": gained["high"]}
             rows.append(row)
     if not rows:
         raise DataError(f"adata: no clone of '{clone_key}' has cells of a '{group_key}' at two neighbouring times")
@@ -99,7 +99,7 @@ def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, e
     """For each clone that was seen at both times, scores by the order of :data:`_SCORED`."""
     here, later = cells.at(begin), cells.fates(end)
     future = model.predict(cells.x[here], begin, end)
-    weights = np.ones(len(here)) if future.weights is None else future.weights
+    weights = future.weights_or_ones
     for members in of_clone:
         early, mates = np.isin(here, members), np.isin(later.rows, members)
         if not weights[early].sum() > 0 or not mates.any() or mates.all():
@@ -115,10 +115,3 @@ def _scores(model: CellModel, cells: Grouped, of_clone: Members, begin: float, e
 
 def _brier(guess: Floats, later: Fates, mates: NDArray[np.bool_]) -> float:
     return float(np.square(guess - later.groups[mates].mean(0)).sum())
-
-
-def _gained(name: str, gained: Floats) -> dict[str, float]:
-    """Mean over clones, and its 95 % interval by Student's law; NaN for one clone."""
-    mean, count = float(gained.mean()), len(gained)
-    half = student(count, 0.95) * float(gained.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}

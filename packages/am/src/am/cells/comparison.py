@@ -24,7 +24,7 @@ from torch import Tensor
 from am.cells.learners import AUTO, fitted, is_iterated, joined, learner, named
 from am.cells.model import checkpoints, opened, replicates_of
 from am.cells.population import Dynamics, Population, enough
-from am.cells.quality import CELLS, SPLITS, held_out, some, splits
+from am.cells.quality import CELLS, SPLITS, held_out, jackknife_reach, some, splits
 from am.config import ConfigError
 from am.dynamics.trajectory import DynamicsError
 from am.extras import MissingExtraError, require
@@ -34,7 +34,6 @@ from am.io.time_course import TimeCourse, read_time_course
 from am.marginals.units import Units
 from am.methods.contract import PredictionError, TrainedMethod
 from am.randomness import generator
-from am.report.estimates import jackknife_error, student
 from am.runs import build_method, step_digest
 from am.selection import GROUPS, energies
 from am.training.arithmetic import arithmetic
@@ -541,8 +540,5 @@ def is_short(half: float, distance: float, still: float, floor: float) -> bool:
 
 def _behind(difference: Values) -> dict[str, Any]:
     """A paired difference and its 95 % interval, from its values of all cells and without each group."""
-    import pandas as pd
-
-    behind = float(difference[0])
-    reach = student(GROUPS, 0.95) * jackknife_error(pd.Series(difference[1:]))
+    behind, reach = float(difference[0]), jackknife_reach(difference[1:])
     return {"behind": behind, "behind_low": behind - reach, "behind_high": behind + reach, "tied": behind <= reach}

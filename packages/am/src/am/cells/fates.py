@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def transitions(model: CellModel, adata: AnnData, group_key: str) -> pd.DataFram
         here, later = cells.at(begin), cells.fates(end)
         future = model.predict(cells.x[here], begin, end)
         near = later.near(future.x)
-        weights = np.ones(len(near)) if future.weights is None else future.weights
+        weights = future.weights_or_ones
         observed = later.groups.mean(0)
         for name in cells.names:
             mine = cells.group[here] == name
@@ -144,12 +144,9 @@ class Grouped:
     @classmethod
     def of(cls, model: CellModel, adata: AnnData, key: str) -> Grouped:
         """Raises DataError where there is no such column, or not what the fit was to."""
-        groups, times, basis = _column(adata, key), _column(adata, model.about["time_key"]), model.about["basis"]
-        if basis not in adata.obsm:
-            has = ", ".join(adata.obsm.keys()) or "none"
-            raise DataError(f"adata: obsm has no '{basis}'; it has: {has}")
+        groups, times = _column(adata, key), _column(adata, model.about["time_key"])
         known = groups.notna().to_numpy()
-        x = np.asarray(adata.obsm[basis], np.float64)[:, : len(model.units.centre)]
+        x = np.asarray(entry(adata, "obsm", model.about["basis"]), np.float64)[:, : len(model.units.centre)]
         time = np.array([model.number(time) for time in times])
         return cls(x, time, groups.astype(str).to_numpy(), known, sorted(map(str, groups[known].unique())), key)
 
@@ -191,6 +188,14 @@ class Fates:
 def weighted(shares: Floats, weights: Floats) -> Floats:
     """Mean of (m, groups) shares by (m,) weights."""
     return ((weights[:, None] * shares).sum(0) / weights.sum()).clip(0, 1)
+
+
+def entry(adata: AnnData, part: Literal["obsm", "varm"], key: str, what: str = "") -> Any:
+    """An array of ``adata``; DataError with ``what`` it was to be where there is none."""
+    held = getattr(adata, part)
+    if key not in held:
+        raise DataError(f"adata: {part} has no '{key}'{what}; it has: {', '.join(held) or 'none'}")
+    return held[key]
 
 
 def _column(adata: AnnData, key: str) -> pd.Series[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from am.cells.fates import entry
 from am.config import ConfigError
 from am.io.snapshots import DataError
 
@@ -164,10 +165,7 @@ def _velocity(adata: AnnData) -> Floats:
 
 def _loadings(adata: AnnData, d: int, key: str) -> Floats:
     """(genes, d), NaN of genes that no component holds."""
-    if key not in adata.varm:
-        has = ", ".join(adata.varm.keys()) or "none"
-        raise DataError(f"adata: varm has no '{key}', the loadings of the components; it has: {has}")
-    known = adata.varm[key]
+    known = entry(adata, "varm", key, ", the loadings of the components")
     known = np.asarray(known.toarray() if hasattr(known, "toarray") else known, np.float64)
     if known.ndim != 2 or known.shape[1] < d:
         raise DataError(f"adata: varm['{key}'] has the shape {known.shape}; the {d} components of the fit are needed")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from am.cells.errors import Jackknife, unclear
+from am.cells.fates import entry
 from am.cells.learners import AUTO, check_share, is_chosen, joined, learner, moves_more, named, plain_masses
 from am.cells.population import CHOSEN, NOT_CHOSEN, Dynamics, Population, is_turned, judged, measured, tell, told_of
 from am.cells.quality import Interval, summary, table, too_few, verdicts
@@ -60,6 +61,11 @@ class Future:
     """(T, n), or (n,): what each cell has become; None of methods that weigh no cells.
 
     Of mean one at each time, unless the fit was given masses: then a cell of weight 2 has become two."""
+
+    @property
+    def weights_or_ones(self) -> Floats:
+        """The weights; one each of methods that weigh no cells."""
+        return np.ones(self.x.shape[:-1]) if self.weights is None else self.weights
 
 
 @dataclass(frozen=True, repr=False)
@@ -286,10 +292,8 @@ class CellModel:
 
     def _scaled(self, cells: Cells) -> Tensor:
         basis, d = str(self.about["basis"]), len(self.units.centre)
-        obsm = getattr(cells, "obsm", None)
-        if obsm is not None and basis not in obsm:
-            raise DataError(f"adata: obsm has no '{basis}', which the fit was to; it has: {', '.join(obsm) or 'none'}")
-        x = np.asarray(cells if obsm is None else obsm[basis][:, :d], np.float64)
+        known = entry(cells, "obsm", basis, ", which the fit was to")[:, :d] if hasattr(cells, "obsm") else cells
+        x = np.asarray(known, np.float64)
         if x.ndim != 2 or x.shape[1] != d or not len(x) or not np.isfinite(x).all():
             raise DataError(f"cells have the shape {x.shape}; (n, {d}) finite components of '{basis}' are needed")
         return self.units.scaled(x)

@@ -58,10 +58,11 @@ def quality_page(
         text(f"{sentence if sentence.startswith(groups) else sentence[:1].upper() + sentence[1:]}.")
         for sentence in sentences
     )
+    weighed = any(one.weights for part in found.values() for one in part)
     lead = f"<p><strong>{first}</strong></p>" + "".join(f"\n<p>{sentence}</p>" for sentence in rest)
-    parts = [section("From each time to the next", "".join(_distances(found, about)))]
+    parts = [section("From each time to the next", "".join(_distances(found, about, weighed)))]
     parts.append(section("What was chosen", _choice(about)))
-    if any(one.weights for part in found.values() for one in part):
+    if weighed:
         parts.append(section("What growth means here", f"<p>{text(_growth(about))}</p>"))
     settings = text(yaml.safe_dump({name: about[name] for name in about if name != "tried"}, sort_keys=False))
     parts.append(section("Settings", f"<details><summary>all</summary><pre>{settings}</pre></details>"))
@@ -92,7 +93,9 @@ def draw(rows: pd.DataFrame, time_key: str, basis: str, ax: Axes) -> Legend:
     return ax.legend(fontsize="small", frameon=False)
 
 
-def _distances(found: Mapping[str | None, Sequence[Interval]], about: Mapping[str, Any]) -> Iterator[str]:
+def _distances(
+    found: Mapping[str | None, Sequence[Interval]], about: Mapping[str, Any], weighed: bool
+) -> Iterator[str]:
     judged = any(one.gained for part in found.values() for one in part)
     cells = "cells that were held out" if judged else "the cells that were trained on, which flatters"
     yield (
@@ -103,7 +106,6 @@ def _distances(found: Mapping[str | None, Sequence[Interval]], about: Mapping[st
         title = "" if name is None else f"<h3>{text(name)}</h3>"
         caption = f"Energy distance to the later cells{'; whiskers are 95 % intervals' if judged else ''}."
         yield title + picture(_png(part, about), "image/png", caption) + _table(part, judged)
-    weighed = any(one.weights for part in found.values() for one in part)
     yield f"<ul>\n{_COLUMNS}{_OF_HELD_OUT * judged}{_OF_WEIGHTS * weighed}</ul>\n"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from am.cells.errors import LEAST, standard_error
 from am.cells.fates import Grouped, weighted
 from am.cells.genes import PCS, gene_shift
+from am.cells.quality import OUTSIDE
 from am.config import ConfigError
 from am.io.snapshots import DataError
 from am.report.estimates import student
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from am.cells.model import CellModel, Time
 
     Floats = NDArray[np.float64]
-
-_QUANTILE = 0.99
-"""Of the distances of cells to their nearest, beyond which a shifted cell is outside the data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +112,7 @@ def perturb(
     def fates(fitted: CellModel) -> tuple[list[Floats], Floats]:
         """Where cells are, as they were and shifted; and (2, groups) shares."""
         futures = [fitted.predict(start, begin, end) for start in (x, x + delta)]
-        weights = [np.ones(len(x)) if future.weights is None else future.weights for future in futures]
-        shares = [weighted(later.near(future.x), weight) for future, weight in zip(futures, weights, strict=True)]
+        shares = [weighted(later.near(future.x), future.weights_or_ones) for future in futures]
         return [future.x for future in futures], np.stack(shares)
 
     (stayed, moved), (share, shifted) = fates(model)
@@ -140,4 +137,4 @@ def _outside(x: Floats, cells: Floats) -> float:
 
     tree = cKDTree(cells)
     among = np.asarray(tree.query(cells, [2])[0])
-    return float(np.mean(np.asarray(tree.query(x, [1])[0]) > np.quantile(among, _QUANTILE)))
+    return float(np.mean(np.asarray(tree.query(x, [1])[0]) > np.quantile(among, OUTSIDE)))

@@ -39,8 +39,8 @@ LEAST_SHARE = 0.1
 """Effective sample size over the number of cells below which weights are not to be trusted."""
 LEAST_HELD_OUT = 4
 """Cells of a snapshot without which nothing can be said of it."""
-_OUTSIDE = 0.99
-"""Share of held-out cells that are nearer to training cells than what counts as outside the data."""
+OUTSIDE = 0.99
+"""Share of observed cells that are nearer to other cells than what counts as outside the data."""
 
 GRAVEST = ("worse", "unsure", "nearer", "still", "noise")
 """Verdicts, the gravest first."""
@@ -262,19 +262,22 @@ def _interval(
     if trained is None:
         return found
     cells = some(trained.points[k], CELLS, f"{key}/trained")
-    far = torch.quantile(nearest(y, cells), _OUTSIDE)
+    far = torch.quantile(nearest(y, cells), OUTSIDE)
     looked_up = partners(x, cells, generator(key, "transport"))
     blocks = min(GROUPS, len(x), len(y))
     pushed, still, transport = (
         scale * _without_each_block(z, y, weight, blocks)
         for z, weight in ((end, log_weight), (x, None), (looked_up, None))
     )
-    gain, half = found.still - found.pushed, _reach(still - pushed)
+    gain, half = found.still - found.pushed, jackknife_reach(still - pushed)
     return replace(
         found,
         transport=scale * _distance(looked_up, y, None),
         gained=(gain - half, gain + half),
-        reach={"pushed": _reach(pushed), "no_dynamics": _reach(still), "transport": _reach(transport)},
+        reach={
+            name: jackknife_reach(without)
+            for name, without in (("pushed", pushed), ("no_dynamics", still), ("transport", transport))
+        },
         outside=float((~(nearest(end, cells) <= far)).float().mean()),
     )
 
@@ -313,11 +316,11 @@ def _without_each_block(x: Tensor, y: Tensor, log_weight: Tensor | None, blocks:
     return energies(x, y, torch.zeros(len(x)) if log_weight is None else log_weight, *groups)[1 : 1 + blocks]
 
 
-def _reach(without: Tensor) -> float:
-    """Half-width of a 95 % interval, by a jackknife over blocks of cells."""
+def jackknife_reach(without: Tensor | NDArray[np.float64]) -> float:
+    """Half-width of a 95 % interval, from values without one block of cells after another."""
     import pandas as pd
 
-    return student(len(without), 0.95) * jackknife_error(pd.Series(without.numpy()))
+    return student(len(without), 0.95) * jackknife_error(pd.Series(np.asarray(without)))
 
 
 def gravity(found: Sequence[Interval]) -> int:

@@ -30,6 +30,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,7 +72,8 @@ class Store:
     def __init__(self, kept: Path) -> None:
         self.kept = kept
         self._read: dict[Path, pd.DataFrame] = {}
-        self._folders: dict[Path, dict[str, Kept]] = {}
+        self.folder = cache(read_kept)
+        """What is kept in a folder, by experiment; each is read once."""
 
     def means(self, experiment: str) -> pd.DataFrame:
         """A row a metric and method; see :func:`am.report.tables.summarise`."""
@@ -122,12 +124,6 @@ class Store:
             if f"{name}_".startswith(f"{folder.name}_") and name in (found := self.folder(folder)):
                 return found[name]
         return Kept(self.kept / scale / name, name)
-
-    def folder(self, folder: Path) -> dict[str, Kept]:
-        """The same of all experiments in a folder, which is read once."""
-        if folder not in self._folders:
-            self._folders[folder] = read_kept(folder)
-        return self._folders[folder]
 
     def row(self, experiment: str, method: str, metric: str) -> dict[str, Any]:
         """What is known of a method by a metric: mean, low, high, seeds, and the other columns of its table."""
